@@ -1,0 +1,1 @@
+"""The ground floor: which images there are, and what is known about them."""

@@ -1,0 +1,402 @@
+"""Images, their groups and their metadata."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, func, or_, select, union, update
+
+from curation.catalog.bulk import batched, insert_new
+from curation.catalog.schema import (
+    annotations,
+    groups,
+    image_metadata,
+    images,
+    label_classes,
+    labels,
+    predictions,
+    sources,
+)
+from curation.errors import NotFound
+from curation.records import ImageRecord, NewImage, PoolRow
+
+DRAW_BITS = 62
+
+_RECORD = (
+    images.c.id,
+    images.c.name,
+    images.c.origin,
+    images.c.location,
+    images.c.state,
+    images.c.reason,
+    images.c.pixel_hash,
+    images.c.width,
+    images.c.height,
+    images.c.group_id,
+    images.c.reserve,
+)
+
+
+def draw(seed: int, key: str) -> int:
+    """A number uniform in [0, 2**62), fixed by the project's seed and the group's key."""
+    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - DRAW_BITS)
+
+
+def add_source(
+    connection: Connection, project_id: int, uri: str, *, license: str = "", origin: str = ""
+) -> int:
+    """The id of the folder or table that images come from, written down at its first import."""
+    insert_new(
+        connection,
+        sources,
+        [{"project_id": project_id, "uri": uri, "license": license, "origin": origin}],
+    )
+    return int(
+        connection.scalars(
+            select(sources.c.id).where(sources.c.project_id == project_id, sources.c.uri == uri)
+        ).one()
+    )
+
+
+def taken_names(connection: Connection, project_id: int, names: Sequence[str]) -> set[str]:
+    """Which of these names are in the project already."""
+    found: set[str] = set()
+    for batch in batched(names):
+        found.update(
+            connection.scalars(
+                select(images.c.name).where(
+                    images.c.project_id == project_id, images.c.name.in_(batch)
+                )
+            )
+        )
+    return found
+
+
+def add(
+    connection: Connection, project_id: int, rows: Sequence[NewImage], *, source_id: int, seed: int
+) -> dict[str, int]:
+    """Adds images; those with the same pixels become one group.
+
+    Origins already in the project are passed over, so the same import may run again.
+
+    Returns:
+        The ids of the images that were added, by name.
+    """
+    hashes = sorted({row.pixel_hash for row in rows if row.pixel_hash})
+    insert_new(connection, groups, [{"project_id": project_id, "key": h} for h in hashes])
+    group_ids: dict[str, int] = {}
+    for batch in batched(hashes):
+        found = connection.execute(
+            select(groups.c.key, groups.c.id).where(
+                groups.c.project_id == project_id, groups.c.key.in_(batch)
+            )
+        )
+        group_ids.update({row.key: row.id for row in found})
+    known = ids_by_origin(connection, project_id, [row.origin for row in rows])
+    fresh = [row for row in rows if row.origin not in known]
+    insert_new(
+        connection,
+        images,
+        [
+            {
+                "project_id": project_id,
+                "source_id": source_id,
+                "name": row.name,
+                "origin": row.origin,
+                "location": row.location,
+                "state": "quarantined" if row.reason else "ok",
+                "reason": row.reason,
+                "sha256": row.sha256,
+                "pixel_hash": row.pixel_hash,
+                "bytes": row.bytes,
+                "modified_ns": row.modified_ns,
+                "width": row.width,
+                "height": row.height,
+                "format": row.format,
+                "mode": row.mode,
+                "frames": row.frames,
+                "group_id": group_ids[row.pixel_hash] if row.pixel_hash else None,
+                "draw": draw(seed, row.pixel_hash) if row.pixel_hash else None,
+            }
+            for row in fresh
+        ],
+    )
+    ids = ids_by_name(connection, project_id, [row.name for row in fresh])
+    values = [
+        {"image_id": ids[row.name], "key": key, "project_id": project_id, "value": value}
+        for row in fresh
+        for key, value in row.metadata.items()
+    ]
+    for value_rows in batched(values):
+        insert_new(connection, image_metadata, value_rows)
+    return ids
+
+
+def ids_by_name(connection: Connection, project_id: int, names: Sequence[str]) -> dict[str, int]:
+    """Image ids of the names that exist."""
+    found: dict[str, int] = {}
+    for batch in batched(names):
+        rows = connection.execute(
+            select(images.c.name, images.c.id).where(
+                images.c.project_id == project_id, images.c.name.in_(batch)
+            )
+        )
+        found.update({row.name: row.id for row in rows})
+    return found
+
+
+def ids_by_origin(
+    connection: Connection, project_id: int, origins: Sequence[str]
+) -> dict[str, int]:
+    """Image ids of the absolute paths that are in the project."""
+    found: dict[str, int] = {}
+    for batch in batched(origins):
+        rows = connection.execute(
+            select(images.c.origin, images.c.id).where(
+                images.c.project_id == project_id, images.c.origin.in_(batch)
+            )
+        )
+        found.update({row.origin: row.id for row in rows})
+    return found
+
+
+def names_by_id(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Names of these images."""
+    found: dict[int, str] = {}
+    for batch in batched(ids):
+        rows = connection.execute(select(images.c.id, images.c.name).where(images.c.id.in_(batch)))
+        found.update({row.id: row.name for row in rows})
+    return found
+
+
+def get(connection: Connection, image_id: int) -> ImageRecord:
+    """The image with this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(select(*_RECORD).where(images.c.id == image_id)).first()
+    if row is None:
+        raise NotFound(f"No image {image_id}.")
+    return ImageRecord(**row._mapping)
+
+
+def find(connection: Connection, project_id: int, name: str) -> ImageRecord:
+    """The image of this name, as imported.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(
+        select(*_RECORD).where(images.c.project_id == project_id, images.c.name == name)
+    ).first()
+    if row is None:
+        raise NotFound(f"No image named {name!r} in this project. Names are paths as imported.")
+    return ImageRecord(**row._mapping)
+
+
+def get_many(connection: Connection, ids: Sequence[int]) -> dict[int, ImageRecord]:
+    """The images with these ids, by id."""
+    found: dict[int, ImageRecord] = {}
+    for batch in batched(ids):
+        for row in connection.execute(select(*_RECORD).where(images.c.id.in_(batch))):
+            found[row.id] = ImageRecord(**row._mapping)
+    return found
+
+
+def usable(connection: Connection, project_id: int) -> Iterator[tuple[int, str]]:
+    """Ids and locations of all images that decode and are not excluded, in the order of ids."""
+    last = 0
+    while True:
+        rows = connection.execute(
+            select(images.c.id, images.c.location)
+            .where(images.c.project_id == project_id, images.c.state == "ok", images.c.id > last)
+            .order_by(images.c.id)
+            .limit(10_000)
+        ).all()
+        if not rows:
+            return
+        for row in rows:
+            yield row.id, row.location
+        last = rows[-1].id
+
+
+def quarantined(connection: Connection, project_id: int) -> list[tuple[str, str]]:
+    """Names and reasons of the images that were set aside."""
+    rows = connection.execute(
+        select(images.c.name, images.c.reason)
+        .where(images.c.project_id == project_id, images.c.state == "quarantined")
+        .order_by(images.c.id)
+    )
+    return [(row.name, row.reason) for row in rows]
+
+
+def set_state(connection: Connection, ids: Sequence[int], state: str, *, reason: str = "") -> None:
+    """Sets these images aside, or takes them back, with the reason."""
+    for batch in batched(ids):
+        connection.execute(
+            update(images).where(images.c.id.in_(batch)).values(state=state, reason=reason)
+        )
+
+
+def _closed_groups(project_id: int) -> Any:
+    """Groups with a member that is in the reserve, labeled, or skipped by people."""
+    member = images.c.project_id == project_id
+    return union(
+        select(images.c.group_id).where(member, images.c.reserve.is_not(None)),
+        select(images.c.group_id).join(labels, labels.c.image_id == images.c.id).where(member),
+        select(images.c.group_id)
+        .join(annotations, annotations.c.image_id == images.c.id)
+        .where(member, annotations.c.state == "skipped"),
+    )
+
+
+def _pool(project_id: int) -> Select[Any]:
+    closed = _closed_groups(project_id).subquery()
+    return (
+        select(func.min(images.c.id).label("id"))
+        .outerjoin(closed, closed.c.group_id == images.c.group_id)
+        .where(
+            images.c.project_id == project_id, images.c.state == "ok", closed.c.group_id.is_(None)
+        )
+        .group_by(images.c.group_id)
+    )
+
+
+def pool(connection: Connection, project_id: int) -> list[PoolRow]:
+    """The unlabeled images that may be chosen: one per group, none of the reserve's groups."""
+    first = _pool(project_id).subquery()
+    rows = connection.execute(
+        select(images.c.id, images.c.group_id, images.c.location, images.c.name)
+        .join(first, first.c.id == images.c.id)
+        .order_by(images.c.id)
+    )
+    return [PoolRow(row.id, row.group_id, row.location, row.name) for row in rows]
+
+
+def count_pool(connection: Connection, project_id: int) -> int:
+    """How many images the pool holds."""
+    return connection.scalar(select(func.count()).select_from(_pool(project_id).subquery())) or 0
+
+
+def count_by_state(connection: Connection, project_id: int) -> dict[str, int]:
+    """How many images stand in each state."""
+    rows = connection.execute(
+        select(images.c.state, func.count())
+        .where(images.c.project_id == project_id)
+        .group_by(images.c.state)
+    )
+    return {state: count for state, count in rows}
+
+
+def metadata_of(connection: Connection, image_id: int) -> dict[str, str]:
+    """The metadata columns of one image."""
+    rows = connection.execute(
+        select(image_metadata.c.key, image_metadata.c.value).where(
+            image_metadata.c.image_id == image_id
+        )
+    )
+    return {row.key: row.value for row in rows}
+
+
+def metadata_values(
+    connection: Connection, project_id: int, *, most: int = 50
+) -> dict[str, list[str]]:
+    """The values of each metadata column, the most frequent `most` of each."""
+    rows = connection.execute(
+        select(image_metadata.c.key, image_metadata.c.value, func.count().label("n"))
+        .where(image_metadata.c.project_id == project_id)
+        .group_by(image_metadata.c.key, image_metadata.c.value)
+        .order_by(image_metadata.c.key, func.count().desc())
+    )
+    values: dict[str, list[str]] = {}
+    for row in rows:
+        column = values.setdefault(row.key, [])
+        if len(column) < most:
+            column.append(row.value)
+    return values
+
+
+def page(
+    connection: Connection,
+    project_id: int,
+    *,
+    after: int = 0,
+    size: int = 60,
+    status: str = "any",
+    class_id: int | None = None,
+    predicted_id: int | None = None,
+    slices: dict[str, str] | None = None,
+    name_contains: str = "",
+) -> list[ImageRecord]:
+    """One page of images with id above `after`, in the order of ids.
+
+    Args:
+        status: any, labeled, pool, reserve, quarantined or excluded.
+    """
+    query = select(*_RECORD).where(images.c.project_id == project_id, images.c.id > after)
+    for condition in _conditions(project_id, status, class_id, predicted_id, slices, name_contains):
+        query = query.where(condition)
+    rows = connection.execute(query.order_by(images.c.id).limit(size))
+    return [ImageRecord(**row._mapping) for row in rows]
+
+
+def count(
+    connection: Connection,
+    project_id: int,
+    *,
+    status: str = "any",
+    class_id: int | None = None,
+    predicted_id: int | None = None,
+    slices: dict[str, str] | None = None,
+    name_contains: str = "",
+) -> int:
+    """How many images the same filters of `page` find."""
+    query = select(func.count()).select_from(images).where(images.c.project_id == project_id)
+    for condition in _conditions(project_id, status, class_id, predicted_id, slices, name_contains):
+        query = query.where(condition)
+    return connection.scalar(query) or 0
+
+
+def _conditions(
+    project_id: int,
+    status: str,
+    class_id: int | None,
+    predicted_id: int | None,
+    slices: dict[str, str] | None,
+    name_contains: str,
+) -> Iterable[Any]:
+    labeled = select(labels.c.image_id).where(labels.c.image_id == images.c.id).exists()
+    by_status = {
+        "labeled": labeled,
+        "pool": images.c.id.in_(_pool(project_id)),
+        "reserve": images.c.reserve.is_not(None),
+        "quarantined": images.c.state == "quarantined",
+        "excluded": images.c.state == "excluded",
+    }
+    if status != "any":
+        yield by_status[status]
+    if class_id is not None:
+        yield (
+            select(label_classes.c.image_id)
+            .where(label_classes.c.image_id == images.c.id, label_classes.c.class_id == class_id)
+            .exists()
+        )
+    if predicted_id is not None:
+        yield (
+            select(predictions.c.image_id)
+            .where(predictions.c.image_id == images.c.id, predictions.c.class_id == predicted_id)
+            .exists()
+        )
+    for key, value in (slices or {}).items():
+        here = and_(image_metadata.c.image_id == images.c.id, image_metadata.c.key == key)
+        found = select(image_metadata.c.image_id).where(here)
+        # A missing value is a slice of its own, asked for by the empty string.
+        yield (
+            found.where(image_metadata.c.value == value).exists()
+            if value
+            else or_(~found.exists(), found.where(image_metadata.c.value == "").exists())
+        )
+    if name_contains:
+        yield images.c.name.contains(name_contains, autoescape=True)

@@ -1,0 +1,131 @@
+"""The reserve: drawn at random by group, in a fixed order, never chosen by a model.
+
+Its order is that of `images.draw`, a hash of the project's seed and the group; what people have
+answered is always a prefix of that order, and therefore a random sample of the whole.
+"""
+
+from sqlalchemy import Connection, func, select, union, update
+
+from curation.catalog.schema import annotations, annotators, images, projects, round_images
+from curation.catalog.schema import label_classes as classes_of
+from curation.records import ReserveRow
+
+SHARE = 0.2
+AT_LEAST = 200
+AT_MOST_SHARE = 0.5  # of a dataset too small to give 200 away
+
+
+def freeze(connection: Connection, project_id: int) -> int:
+    """Draws the reserve at its first call; later calls only let new images join it.
+
+    An image joins if its draw is below the mark set at the first call and no member of its group is
+    in the reserve, or has been sent to people as part of a batch.
+
+    Returns:
+        How many images joined.
+    """
+    below = connection.scalar(select(projects.c.reserve_below).where(projects.c.id == project_id))
+    if below is None:
+        below = _mark(connection, project_id)
+        if below is None:
+            return 0
+        connection.execute(
+            update(projects).where(projects.c.id == project_id).values(reserve_below=below)
+        )
+    here = images.c.project_id == project_id
+    closed = union(
+        select(images.c.group_id).where(here, images.c.reserve.is_not(None)),
+        select(images.c.group_id)
+        .join(round_images, round_images.c.image_id == images.c.id)
+        .where(here),
+    ).subquery()
+    joining = (
+        select(func.min(images.c.id).label("id"), func.min(images.c.draw).label("draw"))
+        .outerjoin(closed, closed.c.group_id == images.c.group_id)
+        .where(here, images.c.state == "ok", images.c.draw < below, closed.c.group_id.is_(None))
+        .group_by(images.c.group_id)
+    )
+    rows = connection.execute(joining).all()
+    for half, parity in (("calibration", 0), ("holdout", 1)):
+        ids = [row.id for row in rows if row.draw % 2 == parity]
+        for start in range(0, len(ids), 1000):
+            connection.execute(
+                update(images)
+                .where(images.c.id.in_(ids[start : start + 1000]))
+                .values(reserve=half)
+            )
+    return len(rows)
+
+
+def _mark(connection: Connection, project_id: int) -> int | None:
+    group_draws = (
+        select(func.min(images.c.draw).label("draw"))
+        .where(images.c.project_id == project_id, images.c.state == "ok")
+        .group_by(images.c.group_id)
+        .subquery()
+    )
+    total = connection.scalar(select(func.count()).select_from(group_draws)) or 0
+    wanted = min(max(round(SHARE * total), AT_LEAST), int(AT_MOST_SHARE * total))
+    if not wanted:
+        return None
+    last = connection.scalar(
+        select(group_draws.c.draw).order_by(group_draws.c.draw).offset(wanted - 1).limit(1)
+    )
+    return int(last) + 1 if last is not None else None
+
+
+def rows(connection: Connection, project_id: int) -> list[ReserveRow]:
+    """The reserve in its order. Imported labels do not settle an image: people confirm them."""
+    answered = (
+        select(annotations.c.image_id)
+        .join(annotators, annotators.c.id == annotations.c.annotator_id)
+        .where(
+            annotations.c.image_id == images.c.id,
+            annotations.c.state != "deleted",
+            annotators.c.kind != "import",
+        )
+        .exists()
+    )
+    offered = select(round_images.c.image_id).where(round_images.c.image_id == images.c.id).exists()
+    found = connection.execute(
+        select(
+            images.c.id,
+            images.c.reserve,
+            images.c.draw,
+            answered.label("settled"),
+            offered.label("offered"),
+        )
+        .where(
+            images.c.project_id == project_id,
+            images.c.reserve.is_not(None),
+            images.c.state == "ok",
+        )
+        .order_by(images.c.draw, images.c.id)
+    ).all()
+    labeled: dict[int, list[int]] = {}
+    for image_id, class_id in connection.execute(
+        select(classes_of.c.image_id, classes_of.c.class_id)
+        .join(images, images.c.id == classes_of.c.image_id)
+        .where(images.c.project_id == project_id, images.c.reserve.is_not(None))
+        .order_by(classes_of.c.class_id)
+    ):
+        labeled.setdefault(image_id, []).append(class_id)
+    return [
+        ReserveRow(
+            image_id=row.id,
+            half=row.reserve,
+            draw=row.draw,
+            settled=bool(row.settled),
+            offered=bool(row.offered),
+            classes=tuple(labeled[row.id]) if row.id in labeled else None,
+        )
+        for row in found
+    ]
+
+
+def settled_prefix(ordered: list[ReserveRow]) -> list[ReserveRow]:
+    """The rows before the first one that people have not settled: a random sample, by its order."""
+    for position, row in enumerate(ordered):
+        if not row.settled:
+            return ordered[:position]
+    return ordered

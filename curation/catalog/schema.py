@@ -1,0 +1,385 @@
+"""The catalog's tables.
+
+Ids are integers that only grow, so "newer" is a comparison of ids and never of clocks; times are
+naive UTC and for people to read. JSON columns hold settings and results that are read whole and
+never searched.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts up by itself only in a column declared INTEGER.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def _project() -> Column[int]:
+    return Column("project_id", Id, ForeignKey("projects.id"), nullable=False)
+
+
+def _created() -> Column[datetime]:
+    return Column("created_at", DateTime, nullable=False, server_default=text("CURRENT_TIMESTAMP"))
+
+
+projects = Table(
+    "projects",
+    metadata,
+    _id(),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("task", String(20), nullable=False),
+    Column("seed", BigInteger, nullable=False),  # of the reserve's draw and of every round
+    Column("reserve_below", BigInteger),  # images whose draw is below it are the reserve
+    Column("target_metric", String(40)),
+    Column("target_value", Float),
+    Column("seconds_per_label", Float, nullable=False),
+    Column("guidelines", Text, nullable=False, server_default=""),
+    Column("state", String(20), nullable=False, server_default="active"),
+    Column("deleted_at", DateTime),
+    _created(),
+    CheckConstraint("task IN ('single-label', 'multi-label')", name="task"),
+    CheckConstraint("state IN ('active', 'archived', 'deleted')", name="state"),
+)
+
+classes = Table(
+    "classes",
+    metadata,
+    _id(),
+    _project(),
+    Column("name", String(200), nullable=False),
+    Column("position", Integer, nullable=False),
+    UniqueConstraint("project_id", "name"),
+    UniqueConstraint("project_id", "position"),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    _id(),
+    _project(),
+    Column("uri", Text, nullable=False),
+    Column("license", Text, nullable=False, server_default=""),
+    Column("origin", Text, nullable=False, server_default=""),
+    _created(),
+    UniqueConstraint("project_id", "uri"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    _id(),
+    _project(),
+    Column("key", String(80), nullable=False),  # pixel hash of the first member
+    UniqueConstraint("project_id", "key"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    _id(),
+    _project(),
+    Column("source_id", Id, ForeignKey("sources.id"), nullable=False),
+    Column("name", Text, nullable=False),  # path as imported, NFC, unique in the project
+    Column("origin", Text, nullable=False),  # absolute path or URI it was imported from
+    Column("location", Text, nullable=False),  # where it is read from: origin, or our own copy
+    Column("state", String(20), nullable=False, server_default="ok"),
+    Column("reason", Text, nullable=False, server_default=""),  # why it is not ok
+    Column("sha256", String(64)),
+    Column("pixel_hash", String(64)),
+    Column("bytes", BigInteger),
+    Column("modified_ns", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("format", String(20)),
+    Column("mode", String(20)),
+    Column("frames", Integer),
+    Column("group_id", Id, ForeignKey("groups.id")),
+    Column("draw", BigInteger),  # uniform by hash of the group: the reserve's fixed random order
+    Column("reserve", String(20)),
+    _created(),
+    UniqueConstraint("project_id", "name"),
+    UniqueConstraint("project_id", "origin"),
+    CheckConstraint(
+        "state IN ('ok', 'quarantined', 'excluded', 'missing', 'changed')", name="state"
+    ),
+    CheckConstraint("reserve IN ('calibration', 'holdout')", name="reserve"),
+    Index(None, "project_id", "state", "id"),
+    Index(None, "project_id", "reserve", "draw"),
+    Index(None, "group_id"),
+    Index(None, "project_id", "sha256"),
+)
+
+image_metadata = Table(
+    "image_metadata",
+    metadata,
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    _project(),
+    Column("value", Text, nullable=False),
+    Index(None, "project_id", "key", "value", "image_id"),
+)
+
+annotators = Table(
+    "annotators",
+    metadata,
+    _id(),
+    _project(),
+    Column("name", String(200), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("remote_user_id", Id),
+    Column("state", String(20), nullable=False, server_default="active"),
+    _created(),
+    UniqueConstraint("project_id", "name"),
+    UniqueConstraint("project_id", "remote_user_id"),
+    CheckConstraint("kind IN ('person', 'import', 'oracle')", name="kind"),
+    CheckConstraint("state IN ('active', 'disabled')", name="state"),
+)
+
+# The current state of one person's answer. What it was before stands in annotation_versions.
+annotations = Table(
+    "annotations",
+    metadata,
+    _id(),
+    _project(),
+    Column("image_id", Id, ForeignKey("images.id"), nullable=False),
+    Column("annotator_id", Id, ForeignKey("annotators.id"), nullable=False),
+    Column("remote_id", Id),  # Label Studio's annotation id
+    Column("state", String(20), nullable=False),
+    Column("classes", JSON, nullable=False),  # class ids
+    Column("seconds", Float),
+    Column("prelabel", String(20), nullable=False, server_default="none"),
+    Column("model_version", String(80), nullable=False, server_default=""),
+    Column("remote_updated_at", String(40), nullable=False, server_default=""),
+    _created(),
+    UniqueConstraint("project_id", "remote_id"),
+    CheckConstraint("state IN ('answered', 'skipped', 'deleted')", name="state"),
+    CheckConstraint("prelabel IN ('none', 'accepted', 'corrected')", name="prelabel"),
+    Index(None, "image_id"),
+    Index(None, "project_id", "annotator_id"),
+)
+
+annotation_versions = Table(
+    "annotation_versions",
+    metadata,
+    _id(),
+    _project(),
+    Column("annotation_id", Id, ForeignKey("annotations.id"), nullable=False),
+    Column("image_id", Id, ForeignKey("images.id"), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("classes", JSON, nullable=False),
+    _created(),
+    Index(None, "image_id", "id"),
+)
+
+# What the annotations of one image agree on; no row: unlabeled.
+labels = Table(
+    "labels",
+    metadata,
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    _project(),
+    Column("origin", String(20), nullable=False),
+    Column("confidence", Float, nullable=False),  # share of the answers that agree
+    Column("answers", Integer, nullable=False),
+    Column("version_id", Id, nullable=False),  # newest annotation version it rests on
+    CheckConstraint("origin IN ('people', 'import')", name="origin"),
+    Index(None, "project_id", "origin", "image_id"),
+)
+
+label_classes = Table(
+    "label_classes",
+    metadata,
+    Column("image_id", Id, ForeignKey("labels.image_id", ondelete="CASCADE"), primary_key=True),
+    Column("class_id", Id, ForeignKey("classes.id"), primary_key=True),
+    _project(),
+    Index(None, "project_id", "class_id", "image_id"),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _project(),
+    Column("sequence", Integer, nullable=False),
+    Column("header", JSON, nullable=False),
+    _created(),
+    UniqueConstraint("project_id", "sequence"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _project(),
+    Column("sequence", Integer, nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("snapshot_id", String(40), ForeignKey("snapshots.id")),
+    Column("seed", BigInteger, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("champion", Boolean, nullable=False, server_default=text("false")),
+    _created(),
+    UniqueConstraint("project_id", "sequence"),
+)
+
+# The newest model's answer for each image.
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    _project(),
+    Column("run_id", String(40), ForeignKey("runs.id"), nullable=False),
+    Column("class_id", Id, ForeignKey("classes.id"), nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("margin", Float, nullable=False),
+    Index(None, "project_id", "class_id", "confidence"),
+    Index(None, "project_id", "margin"),
+)
+
+rounds = Table(
+    "rounds",
+    metadata,
+    _id(),
+    _project(),
+    Column("number", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("settings", JSON, nullable=False),  # strategy asked for, budget, reserve, seed
+    Column("record", JSON, nullable=False),  # what came of it: rule, metrics, counts, advice
+    Column("run_id", String(40), ForeignKey("runs.id")),
+    Column("finished_at", DateTime),
+    _created(),
+    UniqueConstraint("project_id", "number"),
+    CheckConstraint("state IN ('running', 'waiting', 'cancelled')", name="state"),
+)
+
+round_steps = Table(
+    "round_steps",
+    metadata,
+    Column("round_id", Id, ForeignKey("rounds.id"), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("result", JSON, nullable=False),
+    _created(),
+)
+
+# The ledger: what a round sends to people, written before anything is pushed.
+round_images = Table(
+    "round_images",
+    metadata,
+    Column("round_id", Id, ForeignKey("rounds.id"), primary_key=True),
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    _project(),
+    Column("queue", String(20), nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("score", Float),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("probability", Float),  # of this pick, for strategies that draw
+    Column("prelabel_class_id", Id, ForeignKey("classes.id")),
+    Column("prelabel_confidence", Float),
+    Column("pushed", Boolean, nullable=False, server_default=text("false")),
+    CheckConstraint("queue IN ('batch', 'reserve')", name="queue"),
+    Index(None, "project_id", "image_id"),
+)
+
+# Which Label Studio project serves which queue, and how far its answers have been pulled.
+remote_projects = Table(
+    "remote_projects",
+    metadata,
+    _id(),
+    _project(),
+    Column("queue", String(20), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("remote_id", Id, nullable=False),
+    Column("cursor", String(40), nullable=False, server_default=""),
+    Column("interface", Text, nullable=False),
+    UniqueConstraint("project_id", "queue"),
+    UniqueConstraint("url", "remote_id"),
+)
+
+remote_tasks = Table(
+    "remote_tasks",
+    metadata,
+    Column("remote_project_id", Id, ForeignKey("remote_projects.id"), primary_key=True),
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    Column("task_id", Id, nullable=False),
+    UniqueConstraint("remote_project_id", "task_id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _id(),
+    Column("project_id", Id, ForeignKey("projects.id")),
+    Column("kind", String(40), nullable=False),
+    Column("arguments", JSON, nullable=False),
+    Column("state", String(20), nullable=False, server_default="queued"),
+    Column("cancel", Boolean, nullable=False, server_default=text("false")),
+    Column("done", BigInteger, nullable=False, server_default="0"),
+    Column("total", BigInteger, nullable=False, server_default="0"),
+    Column("says", Text, nullable=False, server_default=""),
+    Column("seconds_left", Float),
+    Column("result", JSON),
+    Column("worker", String(80), nullable=False, server_default=""),
+    Column("heartbeat_at", DateTime),
+    Column("started_at", DateTime),
+    Column("finished_at", DateTime),
+    _created(),
+    CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"),
+    Index(None, "state", "id"),
+    Index(None, "project_id", "id"),
+)
+
+job_log = Table(
+    "job_log",
+    metadata,
+    _id(),
+    Column("job_id", Id, ForeignKey("jobs.id"), nullable=False),
+    Column("line", Text, nullable=False),
+    _created(),
+    Index(None, "job_id", "id"),
+)
+
+# Append-only; `hash` covers the row and the hash of the row before, so a change to the past shows.
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    Column("project_id", Id, ForeignKey("projects.id")),
+    Column("actor", String(200), nullable=False),
+    Column("act", String(80), nullable=False),
+    Column("subject", JSON, nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)

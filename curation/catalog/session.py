@@ -1,0 +1,167 @@
+"""Opening the catalog: one engine, short transactions, migrations on the way in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from curation.errors import CatalogBusy, CatalogDamaged, CatalogError
+
+BUSY_TIMEOUT_SECONDS = 30
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# SQLite before this version can corrupt a database in WAL mode under concurrent checkpoints.
+SAFE_SQLITE = (3, 51, 3)
+
+
+def sqlite_module() -> ModuleType:
+    """The SQLite driver: pysqlite3, which bundles a current SQLite, or else Python's own."""
+    try:
+        import pysqlite3
+
+        return pysqlite3.dbapi2  # type: ignore[no-any-return]
+    except ImportError:
+        import sqlite3
+
+        return sqlite3
+
+
+class Catalog:
+    """A handle on the catalog's database; cheap to keep, safe to share between threads.
+
+    Raises:
+        CatalogError: the database cannot be opened.
+        CatalogDamaged: it fails SQLite's check, or a newer labelloop wrote it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        try:
+            _bring_up_to_date(self.engine)
+        except DatabaseError as error:
+            raise _explained(error, self.where) from error
+
+    @property
+    def where(self) -> str:
+        """The database's address, without a password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one consistent state and writes nothing."""
+        with self._transaction(writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds SQLite's write lock from its start and commits at its end.
+
+        Raises:
+            CatalogBusy: another writer held the lock for longer than 30 seconds.
+        """
+        with self._transaction(writes=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as opened:
+                connection = opened.execution_options(labelloop_writes=writes)
+                with connection.begin():
+                    yield connection
+        except OperationalError as error:
+            raise _explained(error, self.where) from error
+
+    def close(self) -> None:
+        """Give the connections back; the handle opens new ones when it is used again."""
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        # CURRENT_TIMESTAMP follows the session's time zone; the catalog's times are UTC.
+        return create_engine(url, connect_args={"options": "-c timezone=utc"}, pool_pre_ping=True)
+    engine = create_engine(
+        url, module=sqlite_module(), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # the driver would otherwise begin transactions of its own
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+        ):
+            raw.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("labelloop_writes", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _explained(error: DatabaseError, where: str) -> CatalogError:
+    reason = str(error.orig)
+    if "locked" in reason or "busy" in reason:
+        return CatalogBusy(
+            f"Another process has been writing to {where} for {BUSY_TIMEOUT_SECONDS} seconds. "
+            "Wait for it to finish and run the same command again."
+        )
+    if "malformed" in reason or "not a database" in reason:
+        return CatalogDamaged(
+            f"{where} is damaged ({reason}). Restore the last backup with "
+            "`labelloop restore-backup`."
+        )
+    if "disk is full" in reason:
+        return CatalogError(f"No space left for {where}. Free some and run the command again.")
+    if "readonly" in reason or "unable to open" in reason:
+        return CatalogError(
+            f"{where} cannot be written ({reason}). Check the folder's permissions."
+        )
+    return CatalogError(f"The catalog {where} refused: {reason}")
+
+
+@cache
+def newest_revision() -> str:
+    """The id of the last migration, from the files' names (`0001_first.py`)."""
+    return max(path.stem.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def revision(connection: Connection) -> str:
+    """The migration that the database stands at; empty for a new database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+
+
+def _bring_up_to_date(engine: Engine) -> None:
+    with engine.connect() as connection, connection.begin():
+        found = revision(connection)
+    if found == newest_revision():
+        return
+    if found > newest_revision():
+        raise CatalogDamaged(
+            f"The catalog is at version {found}, this labelloop knows {newest_revision()}. "
+            "Install the newer labelloop that wrote it."
+        )
+    # One transaction for all of it: a kill leaves the old schema, whole.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.connect() as connection, connection.begin():
+        if not engine.url.drivername.startswith("sqlite"):
+            connection.execute(text("SELECT pg_advisory_xact_lock(5137043)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

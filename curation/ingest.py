@@ -1,0 +1,292 @@
+"""Import: bring the images of a folder or a table into the catalog, whatever state they are in.
+
+Streaming, so memory does not grow with the folder; every chunk is one transaction, so a kill loses
+at most one chunk of decoding and the same command goes on where it stopped.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from curation import files, images, sources
+from curation.catalog import Connection, annotations, audit, labels
+from curation.catalog import images as image_rows
+from curation.catalog.bulk import batched
+from curation.errors import InputError, UnreadableImage
+from curation.progress import Report, silent
+from curation.records import NewImage
+from curation.sources import Candidate, Plan
+from curation.tables import Row
+from curation.workspace import Project
+
+CHUNK = 500
+
+
+@dataclass
+class Outcome:
+    """What an import did. `quarantined`: (image or table row, reason), as the user knows them."""
+
+    added: int = 0
+    already: int = 0
+    labeled: int = 0
+    seconds: float = 0.0
+    quarantined: list[tuple[str, str]] = field(default_factory=list)
+
+
+def run(
+    project: Project,
+    plan: Plan,
+    *,
+    copy: bool = False,
+    strict: bool = False,
+    report: Report = silent,
+) -> Outcome:
+    """Imports what `plan` found; images already in the project are passed over.
+
+    Args:
+        copy: keep copies of the images in the workspace, named by their content.
+        strict: stop at the first thing that would be quarantined, before writing it.
+
+    Raises:
+        InputError: with `strict`, naming file, line and value.
+        Cancelled: asked to stop; what was added stays.
+    """
+    begun = time.monotonic()
+    outcome = Outcome()
+    wanted = _read_table(project, plan, outcome)
+    if strict and outcome.quarantined:
+        raise _refused(outcome)
+    with project.catalog.write() as connection:
+        source_id = image_rows.add_source(
+            connection, project.id, str(plan.root), license=plan.license
+        )
+    done = 0
+    report(0, plan.candidates, "import")
+    for chunk in batched(sources.candidates(plan, wanted), CHUNK):
+        _add_chunk(project, plan, chunk, wanted, source_id, outcome, copy=copy, strict=strict)
+        done += len(chunk)
+        report(done, plan.candidates, "import")
+    for name in sorted(set(wanted) - _found(wanted)):
+        row = wanted[name].row
+        reason = f"{_table_name(plan)}, line {row.line}: no such image"
+        outcome.quarantined.append((name, reason))
+    if strict and outcome.quarantined:
+        raise _refused(outcome)
+    outcome.seconds = time.monotonic() - begun
+    with project.catalog.write() as connection:
+        audit.append(
+            connection,
+            project.id,
+            act="import",
+            subject={
+                "source": str(plan.root),
+                "added": outcome.added,
+                "already": outcome.already,
+                "labeled": outcome.labeled,
+                "quarantined": len(outcome.quarantined),
+            },
+        )
+    return outcome
+
+
+@dataclass
+class _Wanted:
+    row: Row
+    classes: tuple[int, ...] | None
+    found: bool = False
+
+
+def _found(wanted: dict[str, _Wanted]) -> set[str]:
+    return {name for name, entry in wanted.items() if entry.found}
+
+
+def _table_name(plan: Plan) -> str:
+    return plan.table.path.name if plan.table else ""
+
+
+def _refused(outcome: Outcome) -> InputError:
+    image, reason = outcome.quarantined[0]
+    more = len(outcome.quarantined) - 1
+    also = f" (and {more} more)" if more else ""
+    return InputError(
+        f"{image}: {reason}{also}. Mend it, or import without --strict to set such rows aside."
+    )
+
+
+def _read_table(project: Project, plan: Plan, outcome: Outcome) -> dict[str, _Wanted]:
+    """The table's rows by image name; what cannot be used goes to `outcome.quarantined`."""
+    wanted: dict[str, _Wanted] = {}
+    if plan.table is None:
+        return wanted
+    ids = dict(zip(project.record.classes, project.record.class_ids, strict=True))
+    file = plan.table.path.name
+    for row in plan.table.rows():
+        if not isinstance(row, Row):
+            outcome.quarantined.append((f"{file}:{row[0]}", row[1]))
+            continue
+        where = f"{file}, line {row.line}"
+        if row.image in wanted:
+            first = wanted[row.image].row.line
+            outcome.quarantined.append(
+                (row.image, f"{where}: the image stands in line {first} already")
+            )
+            continue
+        classes: tuple[int, ...] | None = None
+        if row.labels and plan.labels_from == "csv":
+            unknown = [name for name in row.labels if name not in ids]
+            if unknown:
+                known = ", ".join(list(ids)[:20])
+                outcome.quarantined.append(
+                    (row.image, f"{where}: unknown class {unknown[0]!r}; the classes are {known}")
+                )
+            elif len(row.labels) > 1 and project.record.task == "single-label":
+                outcome.quarantined.append(
+                    (row.image, f"{where}: {len(row.labels)} labels in a single-label project")
+                )
+            else:
+                classes = tuple(sorted(ids[name] for name in row.labels))
+        wanted[row.image] = _Wanted(row, classes)
+    return wanted
+
+
+def _add_chunk(
+    project: Project,
+    plan: Plan,
+    chunk: Sequence[Candidate],
+    wanted: dict[str, _Wanted],
+    source_id: int,
+    outcome: Outcome,
+    *,
+    copy: bool,
+    strict: bool,
+) -> None:
+    origins = [sources.origin(candidate.path) for candidate in chunk]
+    with project.catalog.read() as connection:
+        known = image_rows.ids_by_origin(connection, project.id, origins)
+        fresh = [c for c, origin in zip(chunk, origins, strict=True) if origin not in known]
+        taken = image_rows.taken_names(connection, project.id, [c.name for c in fresh])
+    names = {c.path: _free_name(c.name, plan.root, taken) for c in fresh}
+    # NFC and NFD spellings of one name match the same row of the table.
+    for candidate in chunk:
+        if candidate.name in wanted:
+            wanted[candidate.name].found = True
+    rows = [
+        NewImage(name=names[c.path], origin=sources.origin(c.path), location="", reason=c.reason)
+        for c in fresh
+        if c.reason
+    ]
+    readable = {c.path: c for c in fresh if not c.reason}
+    for path, found in images.inspect_many(list(readable)):
+        row = wanted.get(readable[path].name)
+        rows.append(
+            _new_image(
+                project, path, found, names[path], row.row.metadata if row else {}, copy=copy
+            )
+        )
+    failed = [(row.name, row.reason) for row in rows if row.reason]
+    outcome.quarantined.extend(failed)
+    if strict and failed:
+        raise _refused(outcome)
+    with project.catalog.write() as connection:
+        ids = image_rows.add(
+            connection, project.id, rows, source_id=source_id, seed=project.record.seed
+        )
+        by_origin = image_rows.ids_by_origin(connection, project.id, origins)
+        outcome.added += len(ids)
+        outcome.already += len(chunk) - len(fresh)
+        outcome.labeled += _add_labels(connection, project, plan, chunk, wanted, by_origin)
+
+
+def _add_labels(
+    connection: Connection,
+    project: Project,
+    plan: Plan,
+    chunk: Sequence[Candidate],
+    wanted: dict[str, _Wanted],
+    by_origin: dict[str, int],
+) -> int:
+    ids = dict(zip(project.record.classes, project.record.class_ids, strict=True))
+    answers: dict[int, tuple[int, ...]] = {}
+    for candidate in chunk:
+        image_id = by_origin.get(sources.origin(candidate.path))
+        if image_id is None:
+            continue
+        if plan.labels_from == "folder":
+            class_id = ids.get(candidate.name.split("/")[0])
+            if class_id is not None and "/" in candidate.name:
+                answers[image_id] = (class_id,)
+        elif candidate.name in wanted and (classes := wanted[candidate.name].classes):
+            answers[image_id] = classes
+    usable = image_rows.get_many(connection, list(answers))
+    answers = {key: value for key, value in answers.items() if usable[key].state == "ok"}
+    labeled = labels.get(connection, list(answers))
+    answers = {key: value for key, value in answers.items() if key not in labeled}
+    annotations.add_imported(connection, project.id, answers)
+    version = annotations.newest_version(connection, project.id)
+    labels.put(
+        connection,
+        project.id,
+        [
+            {
+                "image_id": image_id,
+                "classes": classes,
+                "origin": "import",
+                "confidence": 1.0,
+                "answers": 1,
+                "version_id": version,
+            }
+            for image_id, classes in answers.items()
+        ],
+    )
+    return len(answers)
+
+
+def _new_image(
+    project: Project,
+    path: Path,
+    found: images.Inspection | UnreadableImage,
+    name: str,
+    metadata: dict[str, str],
+    *,
+    copy: bool,
+) -> NewImage:
+    origin = sources.origin(path)
+    if isinstance(found, UnreadableImage):
+        return NewImage(
+            name=name, origin=origin, location=origin, reason=found.reason, metadata=metadata
+        )
+    location = origin
+    if copy:
+        kept = project.workspace.folder("images") / found.sha256[:2]
+        target = kept / f"{found.sha256}{path.suffix.lower()}"
+        if not target.exists():
+            with files.replacing(target) as file, path.open("rb") as content:
+                shutil.copyfileobj(content, file)
+        location = str(target)
+    return NewImage(
+        name=name,
+        origin=origin,
+        location=location,
+        sha256=found.sha256,
+        pixel_hash=found.pixel_hash,
+        bytes=found.bytes,
+        modified_ns=found.mtime_ns,
+        width=found.width,
+        height=found.height,
+        format=found.format,
+        mode=found.mode,
+        frames=found.frames,
+        metadata=metadata,
+    )
+
+
+def _free_name(name: str, root: Path, taken: set[str]) -> str:
+    """A name that is unique in the project: another folder's namesake gets its folder in front."""
+    free, count = name, 1
+    while free in taken:
+        free = f"{root.name}/{name}" if count == 1 else f"{root.name}~{count}/{name}"
+        count += 1
+    taken.add(free)
+    return free

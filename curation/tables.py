@@ -1,0 +1,121 @@
+"""Reading the CSV files that people have: any usual delimiter, byte-order mark, line ending."""
+
+import csv
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from curation.errors import InputError
+
+IMAGE_COLUMNS = ("filename", "image", "file", "path", "image_path", "name")
+LABEL_COLUMNS = ("label", "labels", "class", "category")
+LICENSE_COLUMNS = ("license", "licence")
+CONSENT_COLUMNS = ("consent", "model_release", "release", "permission")
+DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table of images: `labels` is none where the cell is empty."""
+
+    line: int
+    image: str
+    labels: tuple[str, ...] | None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of images whose header has been understood."""
+
+    path: Path
+    delimiter: str
+    image_column: str
+    label_column: str | None
+    metadata_columns: tuple[str, ...]
+
+    def rows(self) -> Iterator[Row | tuple[int, str]]:
+        """The rows one by one; (line, reason) for a line that cannot be used."""
+        with self.path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
+            reader = csv.DictReader(file, delimiter=self.delimiter, strict=True)
+            try:
+                for values in reader:
+                    yield self._row(reader.line_num, values)
+            except csv.Error as error:
+                raise InputError(
+                    f"{self.path}, line {reader.line_num}: {error}. Mend the quoting."
+                ) from error
+
+    def _row(self, line: int, values: dict[str, str]) -> Row | tuple[int, str]:
+        cells = values.get(None, [])  # type: ignore[call-overload]
+        if cells or None in values.values():
+            return line, f"{self.path.name}, line {line}: the number of cells is not the header's"
+        if any("\x00" in cell or not _is_text(cell) for cell in values.values()):
+            return line, f"{self.path.name}, line {line}: not UTF-8 text"
+        image = normal_name(values[self.image_column].strip())
+        if not image:
+            return line, f"{self.path.name}, line {line}: no {self.image_column}"
+        text = values[self.label_column].strip() if self.label_column else ""
+        parts = tuple(part.strip() for part in text.split("|") if part.strip())
+        return Row(
+            line=line,
+            image=image,
+            labels=parts or None,
+            metadata={column: values[column].strip() for column in self.metadata_columns},
+        )
+
+
+def _is_text(cell: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in cell)
+
+
+def normal_name(name: str) -> str:
+    """A path as the catalog names images: NFC, forward slashes, no leading `./`."""
+    return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
+
+
+def open_table(path: Path, *, need_labels: bool = False) -> Table:
+    """Understands a table's delimiter and columns.
+
+    Raises:
+        InputError: it is missing, empty, not text, or has no column that names images.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="", errors="strict") as file:
+            header = file.readline(65_536)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text. Save it as CSV in UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    if not header.strip():
+        raise InputError(f"{path} is empty: its first line must name the columns.")
+    delimiter = max(DELIMITERS, key=header.count)
+    columns = next(csv.reader([header], delimiter=delimiter))
+    columns = [column.strip() for column in columns]
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{path}, line 1: a column stands twice in {', '.join(columns)}.")
+    image = _first(columns, IMAGE_COLUMNS)
+    if image is None:
+        raise InputError(
+            f"{path}, line 1: no column names the images. Found: {', '.join(columns)}. "
+            f"Name it one of {', '.join(IMAGE_COLUMNS)}."
+        )
+    label = _first(columns, LABEL_COLUMNS)
+    if need_labels and label is None:
+        raise InputError(
+            f"{path}, line 1: no column holds labels. Found: {', '.join(columns)}. "
+            f"Name it one of {', '.join(LABEL_COLUMNS)}."
+        )
+    return Table(
+        path=path,
+        delimiter=delimiter,
+        image_column=image,
+        label_column=label,
+        metadata_columns=tuple(c for c in columns if c and c not in (image, label)),
+    )
+
+
+def _first(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
+    by_lower = {column.lower(): column for column in columns}
+    return next((by_lower[name] for name in wanted if name in by_lower), None)
