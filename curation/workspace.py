@@ -31,11 +31,13 @@ class Settings:
         catalog: SQLAlchemy URL of the catalog; empty for the SQLite file in the workspace. A URL
             with a password belongs into LABELLOOP_DATABASE instead.
         label_studio_url: address of an existing server; empty where labelloop starts its own.
+        backbone: timm name of the backbone whose embeddings are used; empty for the bundled one.
     """
 
     project: str = ""
     catalog: str = ""
     label_studio_url: str = ""
+    backbone: str = ""
 
 
 class Workspace:

@@ -205,6 +205,22 @@ def get_many(connection: Connection, ids: Sequence[int]) -> dict[int, ImageRecor
     return found
 
 
+def manifest_of(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What a snapshot writes down of these images, by id."""
+    found: dict[int, dict[str, Any]] = {}
+    columns = (
+        images.c.id,
+        images.c.sha256,
+        images.c.name,
+        images.c.group_id,
+        images.c.reserve,
+    )
+    for batch in batched(ids):
+        for row in connection.execute(select(*columns).where(images.c.id.in_(batch))):
+            found[row.id] = dict(row._mapping)
+    return found
+
+
 def usable(connection: Connection, project_id: int) -> Iterator[tuple[int, str]]:
     """Ids and locations of all images that decode and are not excluded, in the order of ids."""
     last = 0

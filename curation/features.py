@@ -1,0 +1,105 @@
+"""The embeddings of a project: made for the images that have none, then read by id."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation import files
+from curation.catalog import images as image_rows
+from curation.errors import FingerprintMismatch
+from curation.progress import Report, silent
+from curation.workspace import Project
+
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where a project's embeddings are, and what it took to complete them.
+
+    Attributes:
+        folder: of the embedding store.
+        fingerprint: of backbone, weights and preprocessing.
+        unusable: ids of images that can no longer be read, with the reason.
+    """
+
+    folder: Path
+    fingerprint: str
+    backbone: str
+    embedded: int
+    seconds: float
+    images_per_second: float
+    unusable: tuple[tuple[int, str], ...]
+
+
+def prepare(project: Project, *, backbone: str = "", report: Report = silent) -> Prepared:
+    """Embeds the usable images that have no embedding yet; with none missing no model is loaded.
+
+    Args:
+        backbone: a timm name, which becomes the workspace's backbone; the one in use if empty.
+
+    Raises:
+        BackboneError: the name is unknown, or its weights cannot be had.
+        FingerprintMismatch: the same backbone has other weights or preprocessing than before.
+        Cancelled: asked to stop; what was embedded stays.
+    """
+    from curation.embeddings import EmbeddingStore, embed
+
+    name = backbone or project.workspace.settings.backbone or DEFAULT_BACKBONE
+    if backbone and backbone != project.workspace.settings.backbone:
+        project.workspace.change(backbone=backbone)
+    home = project.workspace.folder("embeddings")
+    fingerprint = _known_fingerprints(home).get(name, "")
+    with project.catalog.read() as connection:
+        locations = dict(image_rows.usable(connection, project.id))
+    if fingerprint:
+        store = EmbeddingStore(home / fingerprint[:16], fingerprint)
+        missing = store.missing(list(locations))
+        if not len(missing):
+            return Prepared(store.folder, fingerprint, name, 0, 0.0, 0.0, ())
+    report(0, 0, "load backbone")
+    from curation import backbones, inference
+
+    opened = backbones.open(name)
+    if fingerprint and opened.fingerprint != fingerprint:
+        raise FingerprintMismatch(
+            f"{name} now has other weights or preprocessing ({opened.fingerprint[:16]}) than the "
+            f"embeddings in {home} ({fingerprint[:16]}). Remove that folder and run "
+            f"`labelloop embed --backbone {name}` to embed everything again."
+        )
+    store = EmbeddingStore(home / opened.fingerprint[:16], opened.fingerprint)
+    _remember(home, name, opened.fingerprint)
+    missing = [int(key) for key in store.missing(list(locations))]
+    engine = inference.open(opened, cache=home / "engines")
+    done = embed(
+        ((key, Path(locations[key])) for key in missing),
+        store,
+        engine,
+        progress=lambda count, _seconds: report(count, len(missing), "embed"),
+    )
+    unusable = tuple((key, reason) for key, reason in done.failed)
+    if unusable:
+        with project.catalog.write() as connection:
+            for key, reason in unusable:
+                image_rows.set_state(connection, [key], "missing", reason=reason)
+    return Prepared(
+        folder=store.folder,
+        fingerprint=opened.fingerprint,
+        backbone=name,
+        embedded=done.embedded,
+        seconds=done.seconds,
+        images_per_second=done.images_per_second,
+        unusable=unusable,
+    )
+
+
+def _known_fingerprints(home: Path) -> dict[str, str]:
+    path = home / "backbones.json"
+    if not path.exists():
+        return {}
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return known
+
+
+def _remember(home: Path, name: str, fingerprint: str) -> None:
+    files.write_json(home / "backbones.json", {**_known_fingerprints(home), name: fingerprint})

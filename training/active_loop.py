@@ -1,0 +1,88 @@
+"""The active-learning round: a sequence of recorded steps, each of which can be the last.
+
+What a step did and the fact that it is done are written in one transaction, so a round that was
+killed goes on at the first step that is not done, with the same seed and the same result. What is
+sent to people stands in the ledger before anything is pushed, and pushing is idempotent.
+"""
+
+import time
+from dataclasses import asdict
+
+from curation.catalog import annotations, reserve, rounds
+from curation.catalog import images as image_rows
+from curation.errors import RoundError
+from curation.progress import Report, silent
+from curation.records import RoundRecord
+from curation.workspace import Project
+from training.steps import STEPS, Annotator, RoundSettings, Work
+
+__all__ = ["Annotator", "RoundSettings", "run"]
+
+
+def run(
+    project: Project,
+    settings: RoundSettings,
+    annotator: Annotator,
+    *,
+    report: Report = silent,
+) -> RoundRecord:
+    """Runs the next round, or goes on with the one that was interrupted.
+
+    Raises:
+        RoundError: the settings cannot work, or nobody has answered anything since the last round.
+        SelectionError: the strategy cannot choose.
+        LabelStudioError: the batch could not be pushed; the same command goes on from there.
+        Cancelled: asked to stop; the same command goes on.
+    """
+    settings.check()
+    with project.catalog.read() as connection:
+        latest = rounds.latest(connection, project.id)
+    if latest is not None and latest.state == "running":
+        current = latest
+    else:
+        collected = annotator.collect(report)
+        current = _begin(project, settings, latest, collected)
+    work = Work(project, current, RoundSettings(**current.settings["asked"]), annotator, report)
+    for name, step in STEPS.items():
+        with project.catalog.read() as connection:
+            if name in rounds.steps(connection, current.id):
+                continue
+        report(0, 0, name)
+        begun = time.monotonic()
+        done = step(work)
+        with project.catalog.write() as connection:
+            done.write(connection)
+            rounds.finish_step(
+                connection,
+                current.id,
+                name,
+                seconds=time.monotonic() - begun,
+                result=done.result,
+            )
+    with project.catalog.write() as connection:
+        rounds.finish(connection, current.id, "waiting")
+        return rounds.get(connection, project.id, current.number)
+
+
+def _begin(
+    project: Project, settings: RoundSettings, latest: RoundRecord | None, collected: dict[str, int]
+) -> RoundRecord:
+    with project.catalog.write() as connection:
+        version = annotations.newest_version(connection, project.id)
+        waiting = rounds.waiting(connection, project.id)
+        if latest is not None and waiting and version == latest.settings["version"]:
+            raise RoundError(
+                f"Nothing has been answered since round {latest.number}; {len(waiting)} images are "
+                "waiting. Label some of them, then run this again."
+            )
+        reserve.freeze(connection, project.id)
+        if not image_rows.count_pool(connection, project.id):
+            raise RoundError(
+                "There is no image left to choose: all are labeled, set aside or in the reserve. "
+                "Import more, then run this again."
+            )
+        return rounds.start(
+            connection,
+            project.id,
+            {"asked": asdict(settings), "version": version, "collected": collected},
+        )

@@ -1,0 +1,107 @@
+"""Learning from labels and choosing what to label next: what a real round and a simulated one share."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.head import Head, fit_head
+from training.settings import HeadSettings
+from training.strategies import Pool, Selection
+from training.strategies import select as select_from
+
+BLOCK = 8192
+
+
+class Embeddings(Protocol):
+    """Anything that reads unit-norm embeddings by image id, such as `EmbeddingStore`."""
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """(len(ids), d) in the order of `ids`."""
+
+
+def targets(
+    classes: Sequence[tuple[int, ...]], class_ids: Sequence[int], *, task: str
+) -> NDArray[np.int64]:
+    """Labels as the head wants them.
+
+    Args:
+        classes: class ids of each image; exactly one where the task is single-label.
+        class_ids: all C of them, in the project's order.
+        task: `single-label` or `multi-label`.
+
+    Returns:
+        (N,) class indices, or (N, C) of 0 and 1 where the task is multi-label.
+    """
+    index = {class_id: position for position, class_id in enumerate(class_ids)}
+    if task == "single-label":
+        return np.array([index[found[0]] for found in classes], dtype=np.int64)
+    table = np.zeros((len(classes), len(class_ids)), dtype=np.int64)
+    for row, found in enumerate(classes):
+        table[row, [index[class_id] for class_id in found]] = 1
+    return table
+
+
+def fit(
+    X: NDArray[Any],
+    y: NDArray[np.int64],
+    *,
+    classes: Sequence[str],
+    task: str,
+    settings: HeadSettings | None = None,
+    sample_weight: NDArray[np.floating[Any]] | None = None,
+) -> Head:
+    """A head fitted from scratch to the labels there are.
+
+    Raises:
+        TrainingError: fewer than two classes have a label.
+    """
+    return fit_head(
+        X, y, classes=classes, task=task, settings=settings, sample_weight=sample_weight
+    )
+
+
+def margins(probabilities: NDArray[np.float64], *, task: str) -> list[float]:
+    """How sure the model is of each row, 0 to 1: see `Pool.margins`."""
+    if task == "multi-label":
+        return [float(m) for m in np.abs(2 * probabilities - 1).min(axis=1)]
+    top = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return [float(m) for m in top[:, 1] - top[:, 0]]
+
+
+def choose(
+    strategy: str,
+    *,
+    ids: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    store: Embeddings,
+    head: Head | None,
+    known_ids: Sequence[int],
+    known_targets: NDArray[np.int64] | None,
+    count: int,
+    rng: np.random.Generator,
+) -> Selection:
+    """Chooses `count` of the pool.
+
+    Args:
+        ids: (N,) image ids of the pool.
+        groups: (N,) their groups.
+        store: embeddings of the pool and of the labeled images.
+        head: the calibrated model; none if there is none yet.
+        known_ids: images with a label, the reserve's included, which the pool need not repeat.
+        known_targets: their labels, from `targets`.
+        count: how many, at most the distinct groups of the pool.
+        rng: the strategy's randomness.
+    """
+    embeddings = store.read(ids.tolist())
+    pool = Pool(
+        ids=ids,
+        embeddings=embeddings,
+        groups=groups,
+        probabilities=None if head is None else head.probabilities(embeddings),
+        labeled_embeddings=store.read(list(known_ids)) if len(known_ids) else None,
+        labeled_classes=known_targets if known_targets is not None and known_targets.ndim == 1 else None,
+        multi_label=head is not None and head.task == "multi-label",
+    )
+    return select_from(strategy, pool, count, rng)

@@ -1,0 +1,69 @@
+"""The command line: one file per noun, each command a thin mirror of a Python call.
+
+Heavy imports stand inside the commands, so that `labelloop --help` answers at once.
+"""
+
+import logging
+import os
+import sys
+
+import click
+import typer
+
+from ui.cli import session
+from ui.cli.session import WorkspaceOption
+
+app = typer.Typer(
+    name="labelloop",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a pile of unlabeled images to a trustworthy dataset and a trained model.",
+)
+
+
+@app.callback()
+def _root(
+    workspace: WorkspaceOption = None,
+    verbose: bool = typer.Option(False, "--verbose", help="Log more, on stderr."),
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def _register() -> None:
+    from ui.cli import (
+        projects,
+    )
+
+    for module in (projects,):
+        module.register(app)
+
+
+_register()
+
+
+def main() -> None:
+    """Runs the command line; the user's errors become one line and exit code 1."""
+    # albumentations asks the network for its newest version when it is imported.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        session.tell("Stopped.")
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except Exception as error:
+        from curation.errors import LabelloopError
+
+        if not isinstance(error, LabelloopError):
+            raise
+        session.tell(f"labelloop: {error}")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
