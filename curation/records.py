@@ -87,6 +87,16 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where an image is read from: its file, and the folder that its import named."""
+
+    name: str
+    location: str
+    source_id: int
+    source: str
+
+
+@dataclass(frozen=True)
 class PoolRow:
     """One image that a strategy may choose, or a model may score."""
 

@@ -31,12 +31,14 @@ class Settings:
         catalog: SQLAlchemy URL of the catalog; empty for the SQLite file in the workspace. A URL
             with a password belongs into LABELLOOP_DATABASE instead.
         label_studio_url: address of an existing server; empty where labelloop starts its own.
+        label_studio_root: that server's document root, as seen from here; images lie below it.
         backbone: timm name of the backbone whose embeddings are used; empty for the bundled one.
     """
 
     project: str = ""
     catalog: str = ""
     label_studio_url: str = ""
+    label_studio_root: str = ""
     backbone: str = ""
 
 

@@ -40,8 +40,10 @@ def run(
     if latest is not None and latest.state == "running":
         current = latest
     else:
+        report(0, 0, "pull")
+        begun = time.monotonic()
         collected = annotator.collect(report)
-        current = _begin(project, settings, latest, collected)
+        current = _begin(project, settings, latest, collected, time.monotonic() - begun)
     work = Work(project, current, RoundSettings(**current.settings["asked"]), annotator, report)
     for name, step in STEPS.items():
         with project.catalog.read() as connection:
@@ -65,7 +67,11 @@ def run(
 
 
 def _begin(
-    project: Project, settings: RoundSettings, latest: RoundRecord | None, collected: dict[str, int]
+    project: Project,
+    settings: RoundSettings,
+    latest: RoundRecord | None,
+    collected: dict[str, int],
+    seconds: float,
 ) -> RoundRecord:
     with project.catalog.write() as connection:
         version = annotations.newest_version(connection, project.id)
@@ -81,8 +87,8 @@ def _begin(
                 "There is no image left to choose: all are labeled, set aside or in the reserve. "
                 "Import more, then run this again."
             )
-        return rounds.start(
-            connection,
-            project.id,
-            {"asked": asdict(settings), "version": version, "collected": collected},
+        started = rounds.start(
+            connection, project.id, {"asked": asdict(settings), "version": version}
         )
+        rounds.finish_step(connection, started.id, "pull", seconds=seconds, result=collected)
+        return started

@@ -1,4 +1,4 @@
-"""Learning from labels and choosing what to label next: what a real round and a simulated one share."""
+"""Learning from labels and choosing what to label next: shared by real and simulated rounds."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -10,8 +10,6 @@ from training.head import Head, fit_head
 from training.settings import HeadSettings
 from training.strategies import Pool, Selection
 from training.strategies import select as select_from
-
-BLOCK = 8192
 
 
 class Embeddings(Protocol):
@@ -101,7 +99,9 @@ def choose(
         groups=groups,
         probabilities=None if head is None else head.probabilities(embeddings),
         labeled_embeddings=store.read(list(known_ids)) if len(known_ids) else None,
-        labeled_classes=known_targets if known_targets is not None and known_targets.ndim == 1 else None,
+        labeled_classes=known_targets
+        if known_targets is not None and known_targets.ndim == 1
+        else None,
         multi_label=head is not None and head.task == "multi-label",
     )
     return select_from(strategy, pool, count, rng)

@@ -1,9 +1,9 @@
 """Runs on disk: settings, metrics and weights of one training, each file written whole.
 
-    runs/<run>/run.json           what it was trained on, with what, by which code
-    runs/<run>/settings.json
-    runs/<run>/head.safetensors
-    runs/<run>/metrics.json
+runs/<run>/run.json           what it was trained on, with what, by which code
+runs/<run>/settings.json
+runs/<run>/head.safetensors
+runs/<run>/metrics.json
 """
 
 import platform

@@ -1,12 +1,12 @@
 """The steps of a round, in their order.
 
 Each takes the work in progress and returns what it found together with the rows that say so; the
-loop writes both at once. A later step reads what an earlier one recorded, never its variables, since
-the two may run in different processes.
+loop writes both at once. A later step reads what an earlier one recorded, never its variables,
+since the two may run in different processes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -293,8 +293,9 @@ def select(work: Work) -> Done:
         rng=work.rng("select"),
     )
     picks = [int(key) for key in chosen.ids]
-    hints = _prelabels(work, [*picks, *carried])
-    batch = [
+    reserved = {row.image_id for row in ordered}
+    hints = _prelabels(work, [*picks, *(key for key in carried if key not in reserved)])
+    rows = [
         LedgerRow(
             image_id=key,
             queue="batch",
@@ -304,24 +305,28 @@ def select(work: Work) -> Done:
             probability=(
                 None if chosen.probabilities is None else float(chosen.probabilities[rank])
             ),
-            prelabel_class_id=hints[key][0] if key in hints else None,
-            prelabel_confidence=hints[key][1] if key in hints else None,
         )
         for rank, key in enumerate(picks)
-    ] + [
-        LedgerRow(
-            image_id=key,
-            queue="batch",
-            rank=len(picks) + offset,
-            reason="still waiting from an earlier round",
-            prelabel_class_id=hints[key][0] if key in hints else None,
-            prelabel_confidence=hints[key][1] if key in hints else None,
-        )
-        for offset, key in enumerate(carried)
     ]
     drawn = [
-        LedgerRow(image_id=key, queue="reserve", rank=rank, reason="random, by the reserve's order")
+        LedgerRow(image_id=key, queue="reserve", rank=rank, reason="random: next in the reserve")
         for rank, key in enumerate(control)
+    ]
+    left = [
+        LedgerRow(image_id=key, queue="batch", rank=0, reason="waiting since an earlier round")
+        for key in carried
+    ]
+    if work.round.number:
+        # People answer one queue from now on; the reserve's images carry no pre-label there either.
+        rows, drawn = _interleaved(rows, drawn), []
+    ledger = [
+        replace(
+            row,
+            rank=rank,
+            prelabel_class_id=hints[row.image_id][0] if row.image_id in hints else None,
+            prelabel_confidence=hints[row.image_id][1] if row.image_id in hints else None,
+        )
+        for rank, row in enumerate([*rows, *left])
     ]
     return Done(
         {
@@ -332,8 +337,18 @@ def select(work: Work) -> Done:
             "carried": len(carried),
             "pool": len(pool),
         },
-        lambda connection: rounds.plan(connection, project.id, work.round.id, [*batch, *drawn]),
+        lambda connection: rounds.plan(connection, project.id, work.round.id, [*ledger, *drawn]),
     )
+
+
+def _interleaved(chosen: list[LedgerRow], drawn: list[LedgerRow]) -> list[LedgerRow]:
+    """The chosen rows in their order, with the drawn ones spread evenly among them."""
+    if not drawn:
+        return chosen
+    gap = len(chosen) / len(drawn)
+    placed = [(float(rank), row) for rank, row in enumerate(chosen)]
+    placed += [((n + 0.5) * gap - 0.5, replace(row, queue="batch")) for n, row in enumerate(drawn)]
+    return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
 
 
 def _control_size(work: Work) -> int:
@@ -399,25 +414,22 @@ def record(work: Work) -> Done:
 
 def _advice(work: Work, metrics: dict[str, Any], waiting: int) -> str:
     label = f"Label the {waiting} images that wait, then run the next round."
-    if work.result("train")["says"]:
-        return f"{work.result('train')['says']} {label}"
+    if problem := work.result("train")["says"]:
+        return f"{problem} {label}"
     if not metrics:
-        return f"There is no figure yet: the reserve has not been answered. {label}"
+        return f"There is no figure yet, since the reserve has not been answered. {label}"
     target = work.project.record.target
-    if target is None:
-        return label
-    figure = metrics.get(target.metric.replace("-", "_"))
-    if not isinstance(figure, dict) or "ci" not in figure:
+    figure = metrics.get(target.metric.replace("-", "_")) if target else None
+    if target is None or not figure:
         return label
     low, high = figure["ci"]
     if low >= target.value:
         return (
-            f"The target is met: {target.metric} is at least {low:.3f} (95 % interval), "
+            f"The target is met: {target.metric} is at least {low:.3f} (95 % interval) and "
             f"{target.value:g} was asked for. You may stop here."
         )
-    if high < target.value:
-        return f"{target.metric} is below the target of {target.value:g} still. {label}"
-    return f"Whether {target.metric} meets {target.value:g} cannot be told yet. {label}"
+    so_far = "is below" if high < target.value else "cannot be told yet to reach"
+    return f"{target.metric} {so_far} the target of {target.value:g}. {label}"
 
 
 STEPS: dict[str, Callable[[Work], Done]] = {

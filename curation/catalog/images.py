@@ -18,7 +18,7 @@ from curation.catalog.schema import (
     sources,
 )
 from curation.errors import NotFound
-from curation.records import ImageRecord, NewImage, PoolRow
+from curation.records import ImageRecord, NewImage, Place, PoolRow
 
 DRAW_BITS = 62
 
@@ -202,6 +202,28 @@ def get_many(connection: Connection, ids: Sequence[int]) -> dict[int, ImageRecor
     for batch in batched(ids):
         for row in connection.execute(select(*_RECORD).where(images.c.id.in_(batch))):
             found[row.id] = ImageRecord(**row._mapping)
+    return found
+
+
+def places(connection: Connection, ids: Sequence[int]) -> dict[int, Place]:
+    """Where these images are read from, by id."""
+    found: dict[int, Place] = {}
+    columns = (images.c.id, images.c.name, images.c.location, images.c.source_id, sources.c.uri)
+    for batch in batched(ids):
+        query = select(*columns).join(sources, sources.c.id == images.c.source_id)
+        for row in connection.execute(query.where(images.c.id.in_(batch))):
+            found[row.id] = Place(row.name, row.location, row.source_id, row.uri)
+    return found
+
+
+def draws(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """The random number of each of these images: see `draw`."""
+    found: dict[int, int] = {}
+    for batch in batched(ids):
+        for row in connection.execute(
+            select(images.c.id, images.c.draw).where(images.c.id.in_(batch))
+        ):
+            found[row.id] = row.draw or 0
     return found
 
 

@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 
-import click
 import typer
 
+from curation.errors import LabelloopError
 from ui.cli import session
 from ui.cli.session import WorkspaceOption
 
@@ -28,6 +28,7 @@ def _root(
     workspace: WorkspaceOption = None,
     verbose: bool = typer.Option(False, "--verbose", help="Log more, on stderr."),
 ) -> None:
+    session.named_first.set(workspace)
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
@@ -36,11 +37,9 @@ def _root(
 
 
 def _register() -> None:
-    from ui.cli import (
-        projects,
-    )
+    from ui.cli import demo, doctor, labels, projects, rounds, servers
 
-    for module in (projects,):
+    for module in (projects, rounds, labels, servers, demo, doctor):
         module.register(app)
 
 
@@ -52,18 +51,7 @@ def main() -> None:
     # albumentations asks the network for its newest version when it is imported.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        session.tell("Stopped.")
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except Exception as error:
-        from curation.errors import LabelloopError
-
-        if not isinstance(error, LabelloopError):
-            raise
+        app()
+    except LabelloopError as error:
         session.tell(f"labelloop: {error}")
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(1)

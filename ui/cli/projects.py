@@ -70,7 +70,8 @@ def init(
 def import_(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of images, or a CSV.")],
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV with a filename and a label column; more are metadata.")
+        Path | None,
+        typer.Option(help="A CSV with a filename and a label column; more are metadata."),
     ] = None,
     labels_from: Annotated[
         str, typer.Option(help="folder, csv or none; decided by what is there if left out.")
@@ -135,7 +136,9 @@ def _round_line(found: dict[str, Any]) -> str:
 
 
 def embed(
-    backbone: Annotated[str, typer.Option(help="Any timm model; the bundled one if left out.")] = "",
+    backbone: Annotated[
+        str, typer.Option(help="Any timm model; the bundled one if left out.")
+    ] = "",
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -174,7 +177,9 @@ def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> Non
 NameArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="The project's name.")]
 
 
-def switch(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+def switch(
+    name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False
+) -> None:
     """Make another project the current one.
 
     Example: labelloop projects switch parts-2027

@@ -5,10 +5,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from curation.workspace import Project, Workspace
 
 WORKSPACE_VARIABLE = "LABELLOOP_WORKSPACE"
+
+# What --workspace said before the command.
+named_first: ContextVar[Path | None] = ContextVar("named_first", default=None)
 
 WorkspaceOption = Annotated[
     Path | None,
@@ -33,8 +36,7 @@ JsonOption = Annotated[
 
 def chosen(workspace: Path | None) -> Path | None:
     """The workspace named after the command, or before it, or in the environment."""
-    root = click.get_current_context().find_root()
-    return workspace or root.params.get("workspace")
+    return workspace or named_first.get()
 
 
 def workspace(named: Path | None) -> "Workspace":

@@ -1,0 +1,1 @@
+"""People and weak sources that answer: Label Studio, consensus, pre-labels."""

@@ -1,0 +1,180 @@
+"""The Label Studio project behind each queue, and how its images are shown.
+
+A queue's project is made once and found again afterwards, also when the server moved to another
+port. The batch's is ordered by the scores of its pre-labels, the reserve's by its tasks' numbers.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation.catalog import images as image_rows
+from curation.catalog import remote
+from curation.catalog.remote import RemoteQueue
+from curation.errors import LabelStudioError, LabelStudioProjectGone
+from curation.records import Place, Queue
+from curation.workspace import Project
+from labeling import interfaces, server
+from labeling.connection import Connection
+from labeling.remote import RemoteProject
+from labeling.tasks import image_url
+
+TITLES: dict[Queue, str] = {"batch": "{}", "reserve": "{} (reserve)"}
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where Label Studio reads images from.
+
+    Attributes:
+        server_folder: data folder of our own server, in which image folders are linked; none for
+            an existing server.
+        document_root: of an existing server, as seen from here; images must lie below it.
+    """
+
+    server_folder: Path | None = None
+    document_root: Path | None = None
+
+
+def find(project: Project, connection: Connection) -> dict[Queue, RemoteQueue]:
+    """The queues that have a project on this server.
+
+    Raises:
+        LabelStudioProjectGone: a queue's project was deleted there.
+    """
+    with project.catalog.read() as reading:
+        known = remote.every(reading, project.id)
+    found: dict[Queue, RemoteQueue] = {}
+    for queue in known:
+        there = _its_project(project, connection, queue)
+        if queue.url != connection.url:
+            with project.catalog.write() as writing:
+                remote.move(writing, queue.id, connection.url)
+        found[queue.queue] = queue
+        _check_interface(queue, there)
+    return found
+
+
+def _its_project(project: Project, connection: Connection, queue: RemoteQueue) -> RemoteProject:
+    try:
+        there = connection.project(queue.remote_id)
+    except LabelStudioProjectGone as error:
+        raise LabelStudioProjectGone(
+            f"Label Studio's project {queue.remote_id} for the {queue.queue} queue was deleted. All "
+            "answers pulled so far are safe. `labelloop label rebuild` makes a new one from the "
+            "catalog."
+        ) from error
+    if queue.url != connection.url and there.title != _title(project, queue.queue):
+        raise LabelStudioError(
+            f"The Label Studio at {connection.url} is another one than before ({queue.url}): its "
+            f"project {queue.remote_id} is {there.title!r}. Connect to the former one, or run "
+            "`labelloop label rebuild`."
+        )
+    return there
+
+
+def _check_interface(queue: RemoteQueue, there: RemoteProject) -> None:
+    changes = interfaces.differences(there.label_config, queue.interface)
+    if changes:
+        raise LabelStudioError(
+            f"The labeling interface of Label Studio's project {there.id} was changed by hand: "
+            f"{' '.join(changes)} Put it back there (Settings, Labeling Interface); nothing was "
+            "overwritten."
+        )
+
+
+def ensure(project: Project, connection: Connection, queue: Queue) -> RemoteQueue:
+    """The queue's project, made if there is none yet."""
+    found = find(project, connection)
+    if queue in found:
+        return found[queue]
+    record = project.record
+    xml = interfaces.labeling_xml(record.task, record.classes)
+    title = _title(project, queue)
+    # A project that was made just before a kill is empty and ours by title and interface.
+    taken = _bound(project)
+    made = next(
+        (
+            there
+            for there in connection.projects()
+            if there.title == title
+            and interfaces.matches(there.label_config, xml)
+            and not there.task_count
+            and there.id not in taken
+        ),
+        None,
+    ) or connection.create_project(
+        title,
+        xml,
+        instructions=interfaces.instructions(record.guidelines),
+        sampling="uncertainty" if queue == "batch" else "sequential",
+        show_predictions=queue == "batch",
+    )
+    with project.catalog.write() as writing:
+        return remote.put(
+            writing, project.id, queue, url=connection.url, remote_id=made.id, interface=xml
+        )
+
+
+def _bound(project: Project) -> set[int]:
+    with project.catalog.read() as reading:
+        return {queue.remote_id for queue in remote.every(reading, project.id)}
+
+
+def _title(project: Project, queue: Queue) -> str:
+    return TITLES[queue].format(project.record.name)[:50].ljust(3, ".")
+
+
+def show_images(
+    project: Project, connection: Connection, queue: RemoteQueue, image_ids: list[int], shelf: Shelf
+) -> dict[int, tuple[str, str]]:
+    """Lets a queue's project show these images without copying them.
+
+    Returns:
+        Name and address of each image, by id.
+
+    Raises:
+        LabelStudioError: the images are not below an existing server's document root.
+        InputError: a folder cannot be served safely.
+    """
+    with project.catalog.read() as reading:
+        places = image_rows.places(reading, image_ids)
+    served: dict[Path, str] = {}
+    shown: dict[int, tuple[str, str]] = {}
+    for image_id, place in places.items():
+        root = _root(project, place)
+        if root not in served:
+            served[root] = _serve(project, connection, queue, root, place, shelf)
+        below = os.path.relpath(place.location, root)
+        shown[image_id] = (place.name, image_url(served[root], below))
+    return shown
+
+
+def _root(project: Project, place: Place) -> Path:
+    copies = project.workspace.path / "images"
+    return copies if Path(place.location).is_relative_to(copies) else Path(place.source)
+
+
+def _serve(
+    project: Project,
+    connection: Connection,
+    queue: RemoteQueue,
+    root: Path,
+    place: Place,
+    shelf: Shelf,
+) -> str:
+    if shelf.server_folder is not None:
+        name = "copies" if root.name == "images" and root.parent == project.workspace.path else ""
+        name = name or f"source-{place.source_id}"
+        link = server.serve_folder(shelf.server_folder, name, root)
+        connection.add_local_storage(queue.remote_id, link)
+        return name
+    document_root = shelf.document_root
+    if document_root is None or not root.resolve().is_relative_to(document_root.resolve()):
+        raise LabelStudioError(
+            f"The Label Studio at {connection.url} cannot show {root}: it must lie below that "
+            "server's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT. Tell labelloop that folder with "
+            "`labelloop up --label-studio-root DIR`, and import from below it."
+        )
+    connection.add_local_storage(queue.remote_id, root.resolve())
+    return root.resolve().relative_to(document_root.resolve()).as_posix()

@@ -1,0 +1,1 @@
+"""The sample catalogue and the script that builds it; see README.md."""

@@ -1,0 +1,248 @@
+"""A real workspace as it stands after some rounds, written through the catalog's own functions.
+
+What is made up is only what people and models said; every row goes where the product puts it.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from curation import ingest, sources
+from curation import workspace as workspaces
+from curation.catalog import annotations, images, jobs, labels, remote, reserve, rounds, runs
+from curation.records import LedgerRow, Queue, RemoteAnswer, RoundRecord, Target
+from curation.workspace import Project
+
+CLASSES = ("zero", "one", "two")
+URL = "http://127.0.0.1:9"  # the discard port: nothing answers there
+
+
+def write_digits(folder: Path, count: int) -> None:
+    """Real scans of handwritten digits 0 to 2, and one file that is no image."""
+    folder.mkdir(parents=True)
+    found = load_digits(n_class=len(CLASSES))
+    rows = ["filename,label,studio"]
+    for position in range(count):
+        pixels = np.asarray(found.images[position] * 15, dtype=np.uint8)
+        name = f"digit-{position:03d}.png"
+        Image.fromarray(pixels).resize((96, 96)).save(folder / name)
+        rows.append(f"{name},{CLASSES[found.target[position]]},{'ab'[position % 2]}")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    (folder.parent / "truth.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def make_project(path: Path, *, name: str = "digits", guidelines: str = "") -> Project:
+    """A workspace with a project that has no images yet."""
+    return workspaces.create_project(
+        path,
+        name=name,
+        class_names=CLASSES,
+        target=Target("balanced-accuracy", 0.92),
+        guidelines=guidelines,
+        seed=7,
+    )
+
+
+def import_folder(project: Project, folder: Path, *, table: Path | None = None) -> None:
+    """Imports a folder without its labels."""
+    plan = sources.understand(
+        folder, known_classes=project.record.classes, table=table, labels_from="none"
+    )
+    ingest.run(project, plan)
+
+
+def truth_of(table: Path) -> dict[str, str]:
+    """The true class by image name."""
+    lines = table.read_text(encoding="utf-8").splitlines()[1:]
+    return {line.split(",")[0]: line.split(",")[1] for line in lines}
+
+
+def play_round(
+    project: Project,
+    truth: dict[str, str],
+    *,
+    budget: int,
+    random: int,
+    answered: float = 1.0,
+    quality: float | None = None,
+) -> RoundRecord:
+    """One round whose answers have come in.
+
+    Args:
+        random: images of the reserve that it adds.
+        answered: share of its images that people have answered, 0 to 1.
+        quality: balanced accuracy of its model; None for a round without one.
+    """
+    with project.catalog.write() as connection:
+        reserve.freeze(connection, project.id)
+        trained_on = labels.count(connection, project.id)
+        pool = images.pool(connection, project.id)[:budget]
+        kept = [row for row in reserve.rows(connection, project.id) if not row.offered][:random]
+        one = rounds.start(connection, project.id, {"strategy": "auto", "budget": budget})
+        reasons = ("the two best classes nearly tie", "far from everything labeled")
+        ledger = [
+            LedgerRow(row.id, "batch", rank, score=1 - rank / budget, reason=reasons[rank % 3 > 0])
+            for rank, row in enumerate(pool)
+        ]
+        ledger += [
+            LedgerRow(row.image_id, "reserve", rank, reason="the reserve's fixed random order")
+            for rank, row in enumerate(kept)
+        ]
+        rounds.plan(connection, project.id, one.id, ledger)
+        rounds.mark_pushed(connection, one.id, [row.image_id for row in ledger])
+        for position, step in enumerate(("pull", "labels", "train", "evaluate", "select", "push")):
+            rounds.finish_step(connection, one.id, step, seconds=1.3 + position, result={})
+        if quality is not None:
+            _add_model(connection, project, one, truth, quality)
+        record: dict[str, Any] = {
+            "labels": trained_on,
+            "strategy": "max-herding" if quality is None else "uncertainty-herding",
+            "rule": "no model yet" if quality is None else "the default at this budget",
+            "selected": len(pool),
+            "control": len(kept),
+            "waiting": 0,
+        }
+        if quality is not None:
+            record["metrics"] = metrics(project.record.classes, quality, n=40 + trained_on // 4)
+            record["advice"] = "Label on: the forecast gain is worth more than it costs."
+        rounds.note(connection, one.id, record)
+        rounds.finish(connection, one.id, "waiting")
+        _bind_queues(connection, project, ledger)
+    answer(project, truth, ledger[: round(answered * len(ledger))])
+    return one
+
+
+def _add_model(
+    connection: Any, project: Project, one: RoundRecord, truth: dict[str, str], quality: float
+) -> None:
+    run_id = f"run-{project.id}-{one.number}"
+    runs.add(
+        connection,
+        project.id,
+        run_id,
+        kind="head",
+        snapshot_id=None,
+        seed=1,
+        settings={},
+        metrics={},
+    )
+    rng = np.random.default_rng(one.number)
+    ids = project.record.class_ids
+    predictions = []
+    for image_id, _ in list(images.usable(connection, project.id)):
+        name = images.names_by_id(connection, [image_id])[image_id]
+        right = project.record.ids_of((truth[name],))[0]
+        guess = right if rng.random() < quality else int(rng.choice(ids))
+        confidence = float(rng.uniform(0.4, 0.99))
+        predictions.append((image_id, guess, confidence, max(2 * confidence - 1, 0.02)))
+    runs.put_predictions(connection, project.id, run_id, predictions)
+    rounds.set_run(connection, one.id, run_id)
+
+
+def figure(value: float, n: int) -> dict[str, Any]:
+    """A figure of quality with a plausible interval."""
+    half = 1.96 * (value * (1 - value) / n) ** 0.5
+    return {"value": value, "n": n, "ci": [max(value - half, 0.0), min(value + half, 1.0)]}
+
+
+def metrics(classes: tuple[str, ...], quality: float, *, n: int) -> dict[str, Any]:
+    """What a round records about a model of this balanced accuracy."""
+    share = n // len(classes)
+    right = round(quality * share)
+    wrong = share - right
+    matrix = np.eye(len(classes), dtype=int) * right
+    for row in range(len(classes)):
+        matrix[row][(row + 1) % len(classes)] += wrong
+    kinds = ("precision", "recall", "f1", "auroc")
+    return {
+        "balanced_accuracy": figure(quality, n),
+        "accuracy": figure(min(quality + 0.03, 0.99), n),
+        "macro_f1": figure(quality - 0.01, n),
+        "per_class": {name: {kind: figure(quality, share) for kind in kinds} for name in classes},
+        "confusion": {"classes": list(classes), "matrix": matrix.tolist()},
+    }
+
+
+def _bind_queues(connection: Any, project: Project, ledger: list[LedgerRow]) -> None:
+    bound = {found.queue: found for found in remote.every(connection, project.id)}
+    names: tuple[Queue, ...] = ("batch", "reserve")
+    for number, name in enumerate(names, start=2 * project.id - 1):
+        queue = bound.get(name) or remote.put(
+            connection, project.id, name, url=URL, remote_id=number, interface="<View/>"
+        )
+        ours = [row.image_id for row in ledger if row.queue == name]
+        remote.add_tasks(connection, queue.id, {image_id: image_id for image_id in ours})
+
+
+def answer(
+    project: Project, truth: dict[str, str], ledger: Iterable[LedgerRow], *, people: int = 2
+) -> None:
+    """People answer these images, in turn; every 25th is skipped."""
+    with project.catalog.write() as connection:
+        ids = {
+            number: annotations.annotator_of_user(
+                connection, project.id, number, name=f"annotator-{number}"
+            )
+            for number in range(1, people + 1)
+        }
+        rows = list(ledger)
+        names = images.names_by_id(connection, [row.image_id for row in rows])
+        answers = []
+        for position, row in enumerate(rows, start=1):
+            skipped = position % 25 == 0
+            classes = () if skipped else project.record.ids_of((truth[names[row.image_id]],))
+            answers.append(
+                RemoteAnswer(
+                    remote_id=row.image_id,
+                    image_id=row.image_id,
+                    remote_user_id=1 + position % people,
+                    state="skipped" if skipped else "answered",
+                    classes=classes,
+                    seconds=2.0 + position % 7,
+                    prelabel="accepted" if row.queue == "batch" and position % 2 else "none",
+                    model_version="",
+                    updated_at="2026-01-01T00:00:00Z",
+                )
+            )
+        annotations.put_remote(connection, project.id, answers, annotator_ids=ids)
+        newest = annotations.newest_version(connection, project.id)
+        labels.put(
+            connection,
+            project.id,
+            [
+                {
+                    "image_id": one.image_id,
+                    "classes": one.classes,
+                    "origin": "people",
+                    "confidence": 1.0,
+                    "answers": 1,
+                    "version_id": newest,
+                }
+                for one in answers
+                if one.classes
+            ],
+        )
+
+
+def begin_job(project: Project, kind: str, arguments: dict[str, Any]) -> int:
+    """A job that a worker has taken and reported on."""
+    with project.catalog.write() as connection:
+        job = jobs.enqueue(connection, project.id, kind, arguments)
+        jobs.claim(connection, "worker-1")
+        jobs.report(connection, job.id, done=30, total=120, says="predict", seconds_left=42.0)
+        for line in ("pulled 3 answers", "trained on 31 labels", "predicting"):
+            jobs.log(connection, job.id, line)
+    return job.id
+
+
+def begin_round(project: Project) -> RoundRecord:
+    """A round that is under way: two steps are done."""
+    with project.catalog.write() as connection:
+        one = rounds.start(connection, project.id, {"strategy": "margin", "budget": 20})
+        for step in ("pull", "train"):
+            rounds.finish_step(connection, one.id, step, seconds=2.5, result={})
+    return one

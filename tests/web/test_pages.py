@@ -1,0 +1,202 @@
+"""Each page, run by Streamlit itself on a real workspace, in the states a user meets."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from curation.catalog import jobs, projects
+from curation.workspace import Project
+from tests.web import scenario
+
+APP = Path(__file__).parents[2] / "ui" / "web" / "app.py"
+PAGES = ("overview", "label", "images", "rounds")
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a page of the app on a project's workspace."""
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+    def opened(project: Project | Path, page: str = "overview", **parameters: str) -> AppTest:
+        path = project if isinstance(project, Path) else project.workspace.path
+        monkeypatch.setenv("LABELLOOP_WORKSPACE", str(path))
+        app = AppTest.from_file(APP, default_timeout=30).run()
+        app.query_params.update(parameters)
+        if page != "overview" or parameters:
+            app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception
+        return app
+
+    return opened
+
+
+def texts(app: AppTest) -> str:
+    """Everything that the page says in words."""
+    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("state", ["empty", "imported", "played"])
+def test_page__opens_in_every_state(
+    open_page: Open, request: pytest.FixtureRequest, page: str, state: str
+) -> None:
+    app = open_page(request.getfixturevalue(state), page)
+
+    assert not app.error
+    assert app.title[0].value in {"digits", page.capitalize()}
+
+
+def test_page__no_workspace_says_how_to_make_one(open_page: Open, tmp_path: Path) -> None:
+    app = open_page(tmp_path)
+
+    assert len(app.error) == 1
+    assert "labelloop init" in app.error[0].value
+
+
+def test_overview__button_starts_round_0(open_page: Open, imported: Project) -> None:
+    app = open_page(imported)
+
+    app.button(key="next").click().run()
+
+    assert not app.exception
+    with imported.catalog.read() as connection:
+        (job,) = jobs.newest(connection, imported.id)
+    assert job.kind == "round"
+    assert job.arguments["strategy"] == "auto"
+    assert len(app.get("progress")) == 1
+
+
+def test_overview__button_opens_the_import_form(open_page: Open, empty: Project) -> None:
+    app = open_page(empty)
+
+    app.button(key="next").click().run()
+
+    # Sending it is tested in a browser: here a dialog closes at the next run.
+    assert app.text_input[0].label == "Folder of images, or a CSV that lists them"
+
+
+def test_rounds__form_starts_the_round_that_was_asked_for(open_page: Open, played: Project) -> None:
+    app = open_page(played, "rounds")
+    app.selectbox[0].select("margin")
+    app.number_input[0].set_value(7)
+    app.number_input[1].set_value(3)
+    next(button for button in app.button if button.label == "Start").click().run()
+
+    assert not app.exception
+    with played.catalog.read() as connection:
+        (job,) = jobs.newest(connection, played.id)
+    assert job.arguments == {"strategy": "margin", "budget": 7, "reserve": 3}
+
+
+def test_rounds__running_job_can_be_cancelled(open_page: Open, played: Project) -> None:
+    scenario.begin_round(played)
+    job_id = scenario.begin_job(played, "round", {"budget": 5})
+    app = open_page(played, "rounds")
+
+    assert "Round 2" in texts(app)
+    assert "trained on 31 labels" in app.code[0].value
+    next(button for button in app.button if button.label == "Cancel").click().run()
+
+    with played.catalog.read() as connection:
+        assert jobs.get(connection, job_id).cancel
+
+
+def test_rounds__failed_job_says_why_and_is_resumed(open_page: Open, played: Project) -> None:
+    job_id = scenario.begin_job(played, "round", {"budget": 500})
+    with played.catalog.write() as connection:
+        jobs.finish(connection, job_id, "failed", says="Asked for 500 images; 12 are left.")
+    app = open_page(played, "rounds")
+
+    assert "12 are left" in app.error[0].value
+    app.button(key=f"resume-{job_id}").click().run()
+
+    with played.catalog.read() as connection:
+        again = jobs.newest(connection, played.id)[0]
+    assert (again.id > job_id, again.arguments) == (True, {"budget": 500})
+
+
+def test_rounds__number_in_the_address_opens_that_round(open_page: Open, played: Project) -> None:
+    app = open_page(played, "rounds", round="0")
+
+    assert app.selectbox(key="round").value == 0
+    assert "max-herding" in texts(app)
+
+
+def test_images__filters_narrow_the_grid(open_page: Open, played: Project) -> None:
+    app = open_page(played, "images")
+    assert "1 to 60 of 61 images" in texts(app)
+
+    app.selectbox(key="status").select("quarantined").run()
+
+    assert "1 to 1 of 1 image" in texts(app)
+
+
+def test_images__next_page_and_back(open_page: Open, played: Project) -> None:
+    app = open_page(played, "images")
+    press = {button.label: button for button in app.button}
+    press["Next"].click().run()
+    assert "61 to 61 of 61 images" in texts(app)
+
+    {button.label: button for button in app.button}["Back"].click().run()
+    assert "1 to 60 of 61 images" in texts(app)
+
+
+def test_images__address_opens_one_image(open_page: Open, played: Project) -> None:
+    app = open_page(played, "images", image="digit-003.png")
+
+    assert app.subheader[0].value == "digit-003.png"
+    assert "96 x 96 pixels" in texts(app)
+    next(button for button in app.button if button.label == "All images").click().run()
+    assert app.title[0].value == "Images"
+
+
+def test_images__unknown_image_is_told(open_page: Open, played: Project) -> None:
+    app = open_page(played, "images", image="gone.png")
+
+    assert "gone.png" in app.error[0].value
+
+
+@pytest.mark.parametrize("after", ["robert'); --", "-1", "9" * 40, ""])
+def test_images__meddled_cursor_shows_the_first_page(
+    open_page: Open, played: Project, after: str
+) -> None:
+    app = open_page(played, "images", after=after)
+
+    assert "1 to 60 of 61 images" in texts(app)
+
+
+def test_label__says_how_to_start_label_studio(open_page: Open, played: Project) -> None:
+    app = open_page(played, "label")
+
+    assert "labelloop up" in app.warning[0].value
+    assert [bar.proto.text for bar in app.get("progress")] == [
+        "Round 1: 6 of 8 labeled",
+        "Round 1: 0 of 4 labeled",
+    ]
+
+
+def test_label__pull_is_a_job(open_page: Open, played: Project) -> None:
+    app = open_page(played, "label")
+    next(button for button in app.button if button.label == "Pull answers").click().run()
+
+    with played.catalog.read() as connection:
+        assert jobs.newest(connection, played.id)[0].kind == "pull"
+
+
+def test_sidebar__switches_between_projects(open_page: Open, played: Project) -> None:
+    scenario.make_project(played.workspace.path, name="second")
+    app = open_page(played)
+    assert app.title[0].value == "second"
+
+    app.selectbox(key="project").select("digits").run()
+    assert app.title[0].value == "digits"
+
+    with played.catalog.write() as connection:
+        projects.set_state(connection, played.id, "archived")
+    assert open_page(played).title[0].value == "second"

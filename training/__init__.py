@@ -1,0 +1,1 @@
+"""timm models, evaluation, strategies, and the active-learning round."""

@@ -1,0 +1,78 @@
+"""What a job can be. A new kind is one function and one line in `KINDS`.
+
+Every kind can be resumed: run again with the same arguments it goes on where it stopped, which is
+why a job whose worker died is simply queued again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from curation.progress import Report
+from curation.workspace import Project
+
+Work = Callable[[Project, dict[str, Any], Report], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of job.
+
+    Attributes:
+        name: as the catalog and the app spell it.
+        description: what it does, for people.
+        function: does it; its arguments come from JSON, its result goes into JSON.
+    """
+
+    name: str
+    description: str
+    function: Work
+
+
+def _import(project: Project, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    from ui import wiring
+
+    return wiring.import_images_from(
+        project,
+        arguments["source"],
+        table=arguments.get("table"),
+        labels_from=arguments.get("labels_from", "auto"),
+        copy=bool(arguments.get("copy", False)),
+        strict=bool(arguments.get("strict", False)),
+        report=report,
+    )
+
+
+def _embed(project: Project, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    from ui import wiring
+
+    return wiring.embed(project, backbone=arguments.get("backbone", ""), report=report)
+
+
+def _round(project: Project, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    from ui import wiring
+
+    return wiring.run_round(
+        project,
+        strategy=arguments.get("strategy", "auto"),
+        budget=int(arguments.get("budget", 50)),
+        reserve=int(arguments.get("reserve", 150)),
+        report=report,
+    )
+
+
+def _pull(project: Project, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    from ui import wiring
+
+    return wiring.pull(project, report=report)
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("import", "Add images from a folder or a CSV.", _import),
+        Kind("embed", "Embed the images that have no embedding yet.", _embed),
+        Kind("round", "Train, evaluate, choose the next batch and send it to people.", _round),
+        Kind("pull", "Fetch the answers from Label Studio.", _pull),
+    )
+}

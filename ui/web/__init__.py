@@ -1,0 +1,1 @@
+"""The Streamlit app: `streamlit run ui/web/app.py`; LABELLOOP_WORKSPACE names the workspace."""

@@ -1,0 +1,1 @@
+"""Parts that several pages lay out: what they show comes from `views`."""

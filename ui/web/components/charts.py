@@ -1,0 +1,131 @@
+"""Charts that colour-blind people can read: title, axes, n and intervals on each."""
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+# Blue and vermilion of Okabe and Ito: told apart by colour-blind people, and both readable on
+# white and on dark grey. Streamlit's own palette would change with the theme, these need not.
+_COLOURS = ("#1c86c7", "#d55e00", "#009e73")
+_SYMBOLS = ("circle", "diamond", "square")
+_DASHES = ("solid", "dash", "dot")
+_TOOLS = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
+
+
+def show(figure: go.Figure, *, key: str) -> None:
+    """Draws a chart; it can be downloaded as a PNG."""
+    st.plotly_chart(figure, width="stretch", key=key, config=_TOOLS)
+
+
+def learning_curve(curve: pd.DataFrame, *, target: tuple[str, float] | None = None) -> go.Figure:
+    """What the models reached against how many labels they learned from.
+
+    Args:
+        curve: columns labels, metric, value, low, high, n, round, in percent.
+        target: the metric's name and the value to reach, in percent.
+    """
+    figure = go.Figure()
+    for position, (metric, rows) in enumerate(curve.groupby("metric", sort=False)):
+        figure.add_scatter(
+            x=rows["labels"],
+            y=rows["value"],
+            name=str(metric),
+            mode="lines+markers",
+            line={"dash": _DASHES[position % 3], "width": 2, "color": _COLOURS[position % 3]},
+            marker={"symbol": _SYMBOLS[position % 3], "size": 9},
+            error_y={
+                "type": "data",
+                "array": rows["high"] - rows["value"],
+                "arrayminus": rows["value"] - rows["low"],
+                "thickness": 1.3,
+                "width": 5,
+            },
+            customdata=rows[["round", "low", "high", "n"]],
+            hovertemplate=(
+                "Round %{customdata[0]}: %{y:.1f} % "
+                "(%{customdata[1]:.1f} to %{customdata[2]:.1f}), n = %{customdata[3]}"
+            ),
+        )
+    if target:
+        figure.add_hline(
+            y=target[1],
+            line={"dash": "dot", "width": 1.5, "color": "#8a94a3"},
+            annotation_text=f"target: {target[0]} {target[1]:g} %",
+        )
+    counts = sorted(set(curve["n"]))
+    n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    figure.update_layout(
+        title=f"Learning curve on the holdout (n = {n}, bars: 95 % intervals)",
+        height=360,
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        legend={"x": 0.99, "y": 0.03, "xanchor": "right", "yanchor": "bottom"},
+        hovermode="x unified",
+    )
+    figure.update_xaxes(title="labels the model learned from")
+    figure.update_yaxes(title="percent", ticksuffix=" %")
+    return figure
+
+
+def class_bars(classes: pd.DataFrame) -> go.Figure:
+    """How many labels each class has.
+
+    Args:
+        classes: columns class and labels, in the project's order.
+    """
+    figure = go.Figure(
+        go.Bar(
+            x=classes["labels"],
+            y=classes["class"],
+            orientation="h",
+            marker={"color": _COLOURS[0]},
+            text=classes["labels"],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x} labels<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        title=f"Labels per class (n = {int(classes['labels'].sum()):,})",
+        height=max(190, 90 + 22 * len(classes)),
+        margin={"l": 10, "r": 30, "t": 40, "b": 10},
+    )
+    figure.update_xaxes(title="labels", rangemode="tozero")
+    figure.update_yaxes(autorange="reversed", title=None, type="category")
+    return figure
+
+
+def confusion(counts: pd.DataFrame) -> go.Figure:
+    """Where the model errs: rows are labels, columns predictions, colour is the share of a row.
+
+    Args:
+        counts: square, images by label and prediction.
+    """
+    shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0) * 100
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares,
+            x=list(counts.columns),
+            y=list(counts.index),
+            text=counts,
+            texttemplate="%{text}",
+            customdata=counts,
+            colorscale="Cividis",
+            zmin=0,
+            zmax=100,
+            xgap=1,
+            ygap=1,
+            colorbar={"title": "% of the row", "thickness": 12},
+            hovertemplate=(
+                "label %{y}, predicted %{x}: %{customdata} images, %{z:.0f} % of the row"
+                "<extra></extra>"
+            ),
+        )
+    )
+    figure.update_layout(
+        title=f"Confusion on the holdout (n = {int(counts.to_numpy().sum()):,})",
+        height=max(320, 150 + 30 * len(counts)),
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+    )
+    figure.update_xaxes(title="predicted", type="category")
+    figure.update_yaxes(title="label", autorange="reversed", type="category")
+    return figure

@@ -1,0 +1,80 @@
+"""Forms that ask for long work."""
+
+import streamlit as st
+
+from curation.workspace import Project
+from ui import jobs
+from ui.web.components import session
+from ui.web.views import rounds
+
+
+@st.dialog("Import images")
+def import_images(project: Project) -> None:
+    """Asks which folder to import. The worker reads it, so it is one of the worker's machine."""
+    with st.form("import", border=False):
+        source = st.text_input(
+            "Folder of images, or a CSV that lists them",
+            placeholder="~/photos",
+            help="A path on the computer that runs labelloop. Images stay where they are.",
+        )
+        table = st.text_input(
+            "CSV with labels or metadata (optional)", placeholder="~/photos/labels.csv"
+        )
+        labels_from = st.selectbox(
+            "Labels from",
+            ("auto", "folder", "csv", "none"),
+            help="auto: from the CSV or the folders' names, where those are the project's classes.",
+        )
+        if not st.form_submit_button("Import", type="primary", icon=":material/download:"):
+            return
+    if not source.strip():
+        st.error("Name a folder or a CSV first.")
+        return
+    with session.guarded():
+        arguments = {"source": source.strip(), "table": table.strip(), "labels_from": labels_from}
+        jobs.ask(project, "import", arguments)
+        st.rerun()
+
+
+def start_round(project: Project, found: rounds.Defaults) -> None:
+    """Asks for the next round's strategy and numbers."""
+    if not found.pool:
+        st.info(
+            "The pool is empty, so there is nothing to choose from. Import images first.",
+            icon=":material/download:",
+        )
+        st.page_link("pages/overview.py", label="Go to the Overview", icon=":material/flag:")
+        return
+    with st.form("start-round"):
+        st.markdown(f"**Start round {found.number}**")
+        strategy, budget, reserve, button = st.columns(
+            [3, 1.4, 1.4, 1.6], vertical_alignment="bottom"
+        )
+        chosen = strategy.selectbox(
+            "Strategy",
+            list(found.strategies),
+            format_func=lambda name: f"{name}: {found.strategies[name]}",
+        )
+        images = budget.number_input(
+            "Budget",
+            min_value=1,
+            value=found.budget,
+            step=10,
+            help=f"How many images to send. The pool holds {found.pool:,}.",
+        )
+        random = reserve.number_input(
+            "Reserve",
+            min_value=0,
+            value=found.reserve,
+            step=5,
+            help="How many images of the random reserve to add: they make the figures narrower.",
+        )
+        if button.form_submit_button(
+            "Start", type="primary", icon=":material/play_arrow:", width="stretch"
+        ):
+            jobs.ask(
+                project,
+                "round",
+                {"strategy": chosen, "budget": int(images), "reserve": int(random)},
+            )
+            st.rerun()

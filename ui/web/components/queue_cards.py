@@ -1,0 +1,61 @@
+"""The queues as cards with a way into Label Studio."""
+
+import streamlit as st
+
+from curation.errors import LabelloopError
+from curation.records import Queue
+from curation.workspace import Project
+from ui.web.views import queues, wording
+
+
+@st.cache_data(ttl=10, show_spinner="Asking Label Studio …")
+def _doors(_project: Project, project_id: int) -> tuple[dict[Queue, str], str]:
+    """The queues' addresses, and what is wrong where there are none."""
+    try:
+        return queues.doors(_project), ""
+    except LabelloopError as error:
+        return {}, str(error)
+
+
+def show(project: Project, found: queues.Work) -> None:
+    """Draws the cards, or says what has to come before."""
+    if not found.pushed:
+        st.info(
+            "Nothing was sent to people yet. Start a round: it chooses images and fills the queue.",
+            icon=":material/inbox:",
+        )
+        st.page_link("pages/rounds.py", label="Go to Rounds", icon=":material/autorenew:")
+        return
+    doors, problem = _doors(project, project.id)
+    if problem:
+        st.warning(problem, icon=":material/cloud_off:")
+    for cell, queue in zip(st.columns(len(found.queues)), found.queues, strict=True):
+        with cell.container(border=True, height="stretch"):
+            _card(queue, found.round_number, link=doors.get(queue.queue, ""))
+    st.caption(_what_next(found))
+
+
+def _card(queue: queues.QueueStanding, number: int | None, *, link: str) -> None:
+    st.subheader(f"{queue.title}: {wording.counted(queue.waiting, 'image')} waiting")
+    st.caption(queue.purpose)
+    st.progress(
+        queue.labeled / queue.sent if queue.sent else 0.0,
+        text=f"Round {number}: {queue.labeled:,} of {queue.sent:,} labeled",
+    )
+    st.link_button(
+        f"Label the {queue.title.lower()}",
+        link or "about:blank",
+        type="primary" if queue.waiting else "secondary",
+        icon=":material/open_in_new:",
+        disabled=not link,
+        width="stretch",
+    )
+
+
+def _what_next(found: queues.Work) -> str:
+    if found.waiting:
+        return (
+            "Label Studio opens in a new tab. Answer with the number keys; the next image follows "
+            "by itself. When both queues are empty, run the next round."
+        )
+    return "Both queues are empty. Run the next round: it learns from these answers."

@@ -1,0 +1,143 @@
+"""What people are asked to label, where, and how far they have come."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from curation.catalog import annotations, audit, jobs, remote, rounds
+from curation.errors import LabelStudioUnreachable
+from curation.records import Queue
+from curation.workspace import Project
+from ui import jobs as long_work
+from ui.web.views import wording
+
+TITLES: dict[Queue, str] = {"batch": "Batch", "reserve": "Reserve"}
+PURPOSES: dict[Queue, str] = {
+    "batch": "Chosen by the strategy, most useful first, with the model's guess to accept.",
+    "reserve": "Drawn at random and shown without a guess: the honest measure of every model.",
+}
+
+
+@dataclass(frozen=True)
+class QueueStanding:
+    """One queue of people's work.
+
+    Attributes:
+        sent, labeled: of the current round.
+        waiting: of all rounds, images that nobody has answered or skipped.
+    """
+
+    queue: Queue
+    sent: int
+    labeled: int
+    waiting: int
+
+    @property
+    def title(self) -> str:
+        """Its name."""
+        return TITLES[self.queue]
+
+    @property
+    def purpose(self) -> str:
+        """Why it exists."""
+        return PURPOSES[self.queue]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything the Label page shows.
+
+    Attributes:
+        pushed: whether Label Studio ever got anything.
+        annotators: columns annotator, answered, skipped, median seconds.
+    """
+
+    round_number: int | None
+    queues: tuple[QueueStanding, ...]
+    pushed: bool
+    annotators: pd.DataFrame
+    pulled: str
+    guidelines: str
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait for an answer, in all queues."""
+        return sum(queue.waiting for queue in self.queues)
+
+
+def work(project: Project, *, now: datetime) -> Work:
+    """Where people's work stands, as far as it was pulled."""
+    with project.catalog.read() as connection:
+        bound = remote.every(connection, project.id)
+        latest = rounds.latest(connection, project.id)
+        sent = rounds.progress(connection, latest.id) if latest else {}
+        names: tuple[Queue, ...] = ("batch", "reserve")
+        standing = tuple(
+            QueueStanding(
+                queue=name,
+                sent=sent.get(name, {}).get("sent", 0),
+                labeled=sent.get(name, {}).get("labeled", 0),
+                waiting=len(rounds.waiting(connection, project.id, queue=name)),
+            )
+            for name in names
+        )
+        people = annotations.list_annotators(connection, project.id)
+        pulls = jobs.newest(connection, project.id, kinds=("pull",), states=("done",), most=1)
+        acts = audit.entries(connection, project.id, newest=200)
+    return Work(
+        round_number=latest.number if latest else None,
+        queues=standing,
+        pushed=bool(bound),
+        annotators=_annotators(people),
+        pulled=_told(
+            _pulled(acts, pulls[0].finished_at if pulls else None),
+            by_itself=long_work.worker_runs(project.workspace),
+            now=now,
+        ),
+        guidelines=project.record.guidelines,
+    )
+
+
+def doors(project: Project) -> dict[Queue, str]:
+    """The addresses at which people answer each queue; asks whether Label Studio runs.
+
+    Raises:
+        LabelStudioUnreachable: it does not.
+    """
+    from labeling import transport
+    from ui import wiring
+
+    url = wiring.label_studio_of(project.workspace).url
+    if not transport.is_healthy(url):
+        raise LabelStudioUnreachable(
+            f"Label Studio does not answer at {url}. Start it with `labelloop up`; no answer is "
+            "lost meanwhile."
+        )
+    return {door["queue"]: door["url"] for door in wiring.queue_links(project)}
+
+
+def _annotators(people: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            (one["name"], one["answered"], one["skipped"], one["median_seconds"])
+            for one in people
+            if one["kind"] != "import"
+        ],
+        columns=["annotator", "answered", "skipped", "median seconds"],
+    )
+
+
+def _told(pulled: datetime | None, *, by_itself: bool, now: datetime) -> str:
+    said = f"Answers were last pulled {wording.ago(pulled, now=now)}." if pulled else ""
+    if by_itself:
+        said += " They come in by themselves every few seconds."
+    return said.strip() or "Answers were never pulled."
+
+
+def _pulled(acts: list[dict[str, Any]], finished: datetime | None) -> datetime | None:
+    moments = [datetime.fromisoformat(row["at"]) for row in acts if row["act"] == "pull"]
+    if finished:
+        moments.append(finished.replace(tzinfo=UTC))
+    return max(moments, default=None)

@@ -1,0 +1,238 @@
+"""The rounds of a project: how the model learned, and what each of them did."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pandas as pd
+
+from curation.catalog import images, labels, rounds
+from curation.records import LedgerRow, Queue, RoundRecord
+from curation.workspace import Project
+from ui.web.views import gallery, wording
+from ui.web.views.gallery import Tile
+from ui.web.views.overview import METRICS
+
+DEFAULT_BUDGET = 50
+FIRST_RESERVE = 150
+CURVES = ("balanced_accuracy", "accuracy")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the form for the next round offers.
+
+    Attributes:
+        strategies: what each strategy does, by name; the first is the default.
+        budget: at most as many as the pool holds.
+        reserve: images of the reserve to add.
+    """
+
+    number: int
+    strategies: dict[str, str]
+    budget: int
+    reserve: int
+    pool: int
+
+
+@dataclass(frozen=True)
+class Details:
+    """One round.
+
+    Attributes:
+        facts: (name, value) in the order to read them.
+        per_class: columns class, precision, recall, f1, auroc and n; empty before a model.
+        confusion: counts, true classes as rows, predicted ones as columns; or empty.
+        steps: columns step, seconds.
+        reasons: columns reason, images; why images were chosen, the commonest first.
+    """
+
+    number: int
+    state: str
+    facts: tuple[tuple[str, str], ...]
+    advice: str
+    metrics: dict[str, Any]
+    per_class: pd.DataFrame
+    confusion: pd.DataFrame
+    steps: pd.DataFrame
+    reasons: pd.DataFrame
+    sent: int
+
+
+@cache
+def strategies() -> dict[str, str]:
+    """What each strategy does, by name, the default first."""
+    from training.strategies import STRATEGIES
+
+    names = sorted(STRATEGIES, key=lambda name: name != "auto")
+    return {name: STRATEGIES[name].description for name in names}
+
+
+def defaults(project: Project) -> Defaults:
+    """What the form for the next round offers."""
+    with project.catalog.read() as connection:
+        latest = rounds.latest(connection, project.id)
+        pool = images.count_pool(connection, project.id)
+        usable = images.count_by_state(connection, project.id).get("ok", 0)
+        kept = images.count(connection, project.id, status="reserve")
+    # The reserve is drawn in round 0; until then all of it still looks like pool.
+    first = min(FIRST_RESERVE, kept or usable // 2)
+    return Defaults(
+        number=latest.number + 1 if latest else 0,
+        strategies=strategies(),
+        budget=max(min(DEFAULT_BUDGET, pool), 1),
+        reserve=first if latest is None else round(DEFAULT_BUDGET / 10),
+        pool=pool,
+    )
+
+
+def every(project: Project) -> list[RoundRecord]:
+    """All rounds, newest first."""
+    with project.catalog.read() as connection:
+        return rounds.every(connection, project.id)[::-1]
+
+
+def curve(found: list[RoundRecord]) -> pd.DataFrame:
+    """The learning curve: columns round, labels, metric, value, low, high, n, in percent."""
+    rows = []
+    for one in sorted(found, key=lambda one: one.number):
+        metrics = one.record.get("metrics") or {}
+        for key in CURVES:
+            figure = metrics.get(key)
+            if wording.known(figure):
+                low, high = figure["ci"]
+                rows.append(
+                    {
+                        "round": one.number,
+                        "labels": one.record.get("labels", 0),
+                        "metric": METRICS[key],
+                        "value": 100 * figure["value"],
+                        "low": 100 * low,
+                        "high": 100 * high,
+                        "n": figure["n"],
+                    }
+                )
+    columns = ["round", "labels", "metric", "value", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def table(project: Project, found: list[RoundRecord]) -> pd.DataFrame:
+    """One row for each round, in the order given."""
+    with project.catalog.read() as connection:
+        waiting = len(rounds.waiting(connection, project.id))
+    newest = max((one.number for one in found), default=0)
+    return pd.DataFrame(
+        [
+            {
+                "round": one.number,
+                "state": _state(one, open=one.number == newest and waiting > 0),
+                "strategy": one.record.get("strategy") or one.settings.get("strategy", ""),
+                "chosen": one.record.get("selected"),
+                "at random": one.record.get("control"),
+                "labels": one.record.get("labels"),
+                **{
+                    METRICS[key]: _cell((one.record.get("metrics") or {}).get(key))
+                    for key in CURVES
+                },
+            }
+            for one in found
+        ]
+    )
+
+
+def _state(one: RoundRecord, *, open: bool) -> str:
+    if one.state == "waiting":
+        return "waits for people" if open else "answered"
+    return {"running": "under way"}.get(one.state, one.state)
+
+
+def _cell(figure: wording.Figure | None) -> str:
+    if not wording.known(figure):
+        return "none"
+    low, high = figure["ci"]
+    return f"{100 * figure['value']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def details(project: Project, number: int) -> Details:
+    """What one round did.
+
+    Raises:
+        NotFound: there is no such round.
+    """
+    with project.catalog.read() as connection:
+        one = rounds.get(connection, project.id, number)
+        steps = rounds.steps(connection, one.id)
+        ledger = rounds.ledger(connection, one.id)
+    record = one.record
+    metrics = record.get("metrics") or {}
+    return Details(
+        number=one.number,
+        state=one.state,
+        facts=_facts(one, ledger),
+        advice=record.get("advice", ""),
+        metrics={key: metrics[key] for key in METRICS if wording.known(metrics.get(key))},
+        per_class=_per_class(metrics.get("per_class") or {}),
+        confusion=_confusion(metrics.get("confusion") or {}),
+        steps=pd.DataFrame(
+            [(name, step["seconds"]) for name, step in steps.items()], columns=["step", "seconds"]
+        ),
+        reasons=_reasons(ledger),
+        sent=len(ledger),
+    )
+
+
+def _facts(one: RoundRecord, ledger: list[LedgerRow]) -> tuple[tuple[str, str], ...]:
+    record = one.record
+    queues = Counter(row.queue for row in ledger)
+    facts = [
+        ("Strategy", record.get("strategy") or one.settings.get("strategy", "")),
+        ("Rule", record.get("rule", "")),
+        ("Trained on", wording.counted(record["labels"], "label") if record.get("labels") else ""),
+        ("Batch", wording.counted(queues["batch"], "image") if queues["batch"] else ""),
+        ("Reserve", wording.counted(queues["reserve"], "image") if queues["reserve"] else ""),
+        ("Model", one.run_id or ""),
+    ]
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _per_class(found: dict[str, dict[str, wording.Figure]]) -> pd.DataFrame:
+    kinds = ("precision", "recall", "f1", "auroc")
+    return pd.DataFrame(
+        [
+            {"class": name}
+            | {kind: _cell(figures.get(kind)) for kind in kinds}
+            | {"n": (figures.get("recall") or {}).get("n")}
+            for name, figures in found.items()
+        ],
+        columns=["class", *kinds, "n"],
+    )
+
+
+def _confusion(found: dict[str, Any]) -> pd.DataFrame:
+    classes = found.get("classes", [])
+    return pd.DataFrame(found.get("matrix", []), index=classes, columns=classes)
+
+
+def _reasons(ledger: list[LedgerRow]) -> pd.DataFrame:
+    counts = Counter(row.reason or "no reason recorded" for row in ledger if row.queue == "batch")
+    return pd.DataFrame(counts.most_common(), columns=["reason", "images"])
+
+
+def preview(project: Project, number: int, *, queue: Queue = "batch", most: int = 24) -> list[Tile]:
+    """The first images of a round's queue with their reasons, in the order people see them."""
+    with project.catalog.read() as connection:
+        one = rounds.get(connection, project.id, number)
+        rows = rounds.ledger(connection, one.id, queue=queue)[:most]
+        found = images.get_many(connection, [row.image_id for row in rows])
+        labeled = labels.get(connection, list(found))
+    records = [found[row.image_id] for row in rows]
+    captions = {}
+    for row in rows:
+        label = labeled.get(row.image_id)
+        if label:
+            names = ", ".join(project.record.class_names(label.classes))
+            captions[row.image_id] = ("labeled", f"{row.rank + 1} · {names or 'none'}")
+        else:
+            captions[row.image_id] = ("open", f"{row.rank + 1} · {row.reason or queue}")
+    return list(gallery.tiles(project, records, captions))

@@ -1,0 +1,455 @@
+"""The composition root: joins the packages, and is what commands, pages, jobs and Python call.
+
+Functions return what the command line prints with `--json`, so that every face says the same.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from curation import workspace as workspaces
+from curation.catalog import annotations, labels, projects, remote, reserve, rounds
+from curation.catalog import images as image_rows
+from curation.errors import InputError, LabelStudioUnreachable, NotFound
+from curation.progress import Report, silent
+from curation.records import Queue, RoundRecord, Target, Task
+from curation.sources import LabelsFrom, Plan
+from curation.workspace import Project, Workspace
+
+if TYPE_CHECKING:
+    from labeling.connection import Connection
+    from labeling.queues import Shelf
+
+QUEUES: tuple[Queue, ...] = ("reserve", "batch")
+METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
+TASKS: tuple[Task, ...] = ("single-label", "multi-label")
+LABELS_FROM: tuple[LabelsFrom, ...] = ("auto", "folder", "csv", "none")
+
+
+T = TypeVar("T")
+
+
+def _choice(value: str, choices: tuple[T, ...], option: str) -> T:
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise InputError(
+        f"{option} {value!r} is none of the choices: {', '.join(str(c) for c in choices)}."
+    )
+
+
+def create_project(
+    path: Path,
+    *,
+    name: str,
+    classes: str,
+    task: str = "single-label",
+    target: str = "",
+    seconds_per_label: float = 4.0,
+    guidelines: Path | None = None,
+    seed: int | None = None,
+) -> Project:
+    """A new project from what the user typed.
+
+    Raises:
+        InputError: an option that cannot be used; nothing is written then.
+    """
+    text = ""
+    if guidelines is not None:
+        try:
+            text = guidelines.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"Cannot read the guidelines {guidelines}: {error}.") from error
+    if not seconds_per_label > 0:
+        raise InputError(f"--seconds-per-label {seconds_per_label} must be above 0.")
+    return workspaces.create_project(
+        path.expanduser(),
+        name=name,
+        class_names=[part.strip() for part in classes.split(",") if part.strip()],
+        task=_choice(task, TASKS, "--task"),
+        target=_target(target) if target else None,
+        seconds_per_label=seconds_per_label,
+        guidelines=text,
+        seed=seed,
+    )
+
+
+def _target(text: str) -> Target:
+    metric, _, value = text.partition("=")
+    metric = _choice(metric.strip(), METRICS, "--target")
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 < number <= 1:
+        raise InputError(
+            f"--target {text!r}: give a value above 0 and up to 1, as in {metric}=0.92."
+        )
+    return Target(metric, number)
+
+
+def list_projects(workspace: Workspace) -> dict[str, Any]:
+    """The workspace's projects."""
+    with workspace.catalog.read() as connection:
+        found = projects.every(connection)
+    return {
+        "projects": [
+            {
+                "project": record.name,
+                "state": record.state,
+                "classes": list(record.classes),
+                "task": record.task,
+                "current": record.name == workspace.settings.project,
+            }
+            for record in found
+        ]
+    }
+
+
+def switch_project(workspace: Workspace, name: str) -> Project:
+    """Makes another project the current one."""
+    project = workspaces.project(workspace, name)
+    workspace.change(project=name)
+    return project
+
+
+def set_project_state(workspace: Workspace, name: str, state: str) -> None:
+    """Archives, deletes or restores a project."""
+    with workspace.catalog.write() as connection:
+        record = projects.find(connection, name)
+        projects.set_state(connection, record.id, state)
+
+
+def understand_import(
+    project: Project, source: Path, *, table: Path | None = None, labels_from: str = "auto"
+) -> Plan:
+    """What an import of this source would do; writes nothing."""
+    from curation import sources
+
+    return sources.understand(
+        source.expanduser(),
+        known_classes=project.record.classes,
+        table=table.expanduser() if table else None,
+        labels_from=_choice(labels_from, LABELS_FROM, "--labels-from"),
+    )
+
+
+def import_images(
+    project: Project,
+    plan: Plan,
+    *,
+    copy: bool = False,
+    strict: bool = False,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Imports what the plan found."""
+    from curation import ingest
+
+    outcome = ingest.run(project, plan, copy=copy, strict=strict, report=report)
+    return {
+        "added": outcome.added,
+        "already": outcome.already,
+        "labeled": outcome.labeled,
+        "quarantined": [
+            {"image": image, "reason": reason} for image, reason in outcome.quarantined
+        ],
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def import_images_from(
+    project: Project,
+    source: str,
+    *,
+    table: str | None = None,
+    labels_from: str = "auto",
+    copy: bool = False,
+    strict: bool = False,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """The import as a job: understands the source and imports it."""
+    plan = understand_import(
+        project, Path(source), table=Path(table) if table else None, labels_from=labels_from
+    )
+    return import_images(project, plan, copy=copy, strict=strict, report=report)
+
+
+def embed(project: Project, *, backbone: str = "", report: Report = silent) -> dict[str, Any]:
+    """Embeds what has no embedding yet."""
+    from curation import features
+
+    prepared = features.prepare(project, backbone=backbone, report=report)
+    return {
+        "embedded": prepared.embedded,
+        "images_per_second": round(prepared.images_per_second, 1),
+        "fingerprint": prepared.fingerprint,
+        "backbone": prepared.backbone,
+        "unreadable": len(prepared.unusable),
+    }
+
+
+def status(project: Project) -> dict[str, Any]:
+    """Where the project stands."""
+    with project.catalog.read() as connection:
+        states = image_rows.count_by_state(connection, project.id)
+        reserved = reserve.rows(connection, project.id)
+        counts = {
+            "total": sum(states.values()),
+            "quarantined": states.get("quarantined", 0),
+            "excluded": states.get("excluded", 0),
+            "missing": states.get("missing", 0) + states.get("changed", 0),
+            "labeled": labels.count(connection, project.id),
+            "pool": image_rows.count_pool(connection, project.id),
+            "reserve": len(reserved),
+        }
+        classes = labels.count_by_class(connection, project.id)
+        waiting = len(rounds.waiting(connection, project.id))
+        held = rounds.every(connection, project.id)
+    return {
+        "workspace": str(project.workspace.path),
+        "project": project.record.name,
+        "task": project.record.task,
+        "images": counts,
+        "classes": classes,
+        "reserve": {
+            "images": len(reserved),
+            "settled": len(reserve.settled_prefix(reserved)),
+            "offered": sum(row.offered for row in reserved),
+        },
+        "waiting": waiting,
+        "rounds": [round_summary(record) for record in held],
+        "next": _next_step(counts, held, waiting),
+    }
+
+
+def _next_step(counts: dict[str, int], held: list[RoundRecord], waiting: int) -> str:
+    if not counts["total"]:
+        return "labelloop import FOLDER"
+    if held and held[-1].state == "running":
+        return "labelloop round (goes on with the round that was interrupted)"
+    if not held:
+        return "labelloop up --detach, then labelloop round --budget 50"
+    if waiting:
+        return f"label the {waiting:,} images that wait, then labelloop round"
+    return "labelloop round --budget 50"
+
+
+def round_summary(record: RoundRecord) -> dict[str, Any]:
+    """A round as `labelloop round --json` prints it."""
+    found = record.record
+    return {
+        "round": record.number,
+        "state": record.state,
+        "strategy": found.get("strategy", ""),
+        "rule": found.get("rule", ""),
+        "labels": found.get("labels", 0),
+        "selected": found.get("selected", 0),
+        "control": found.get("control", 0),
+        "carried": found.get("carried", 0),
+        "metrics": found.get("metrics", {}),
+        "gain": found.get("gain", {}),
+        "forecast": found.get("forecast", {}),
+        "advice": found.get("advice", ""),
+        "run": record.run_id,
+        "created_at": f"{record.created_at:%Y-%m-%d %H:%M}",
+    }
+
+
+def run_round(
+    project: Project,
+    *,
+    strategy: str = "auto",
+    budget: int = 50,
+    reserve: int = 150,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Runs the next round with Label Studio's people, or goes on with the interrupted one."""
+    from training import active_loop
+
+    begun = time.monotonic()
+    settings = active_loop.RoundSettings(strategy=strategy, budget=budget, reserve=reserve)
+    with people(project) as annotator:
+        record = active_loop.run(project, settings, annotator, report=report)
+    return {**show_round(project, record.number), "seconds_total": time.monotonic() - begun}
+
+
+def show_round(project: Project, number: int | None = None) -> dict[str, Any]:
+    """One round with its steps; the newest by default."""
+    with project.catalog.read() as connection:
+        latest = rounds.latest(connection, project.id)
+        if number is None and latest is None:
+            raise InputError("There is no round yet. Start one with `labelloop round --budget 50`.")
+        number = latest.number if number is None and latest else number
+        record = rounds.get(connection, project.id, int(number or 0))
+        steps = rounds.steps(connection, record.id)
+        progress = rounds.progress(connection, record.id)
+    return {
+        **round_summary(record),
+        "seconds": {name: round(step["seconds"], 3) for name, step in steps.items()},
+        "queues": progress,
+    }
+
+
+class LabelStudioPeople:
+    """The people behind Label Studio, as the round asks for them."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._opened: Connection | None = None
+
+    def connected(self) -> "tuple[Connection, Shelf]":
+        """The connection, opened when it is first needed, and where its images come from."""
+        from labeling.queues import Shelf
+
+        found = label_studio_of(self.project.workspace)
+        if self._opened is None:
+            self._opened = found.connect()
+        return self._opened, Shelf(found.server_folder, found.document_root)
+
+    def offer(self, round: RoundRecord, report: Report) -> None:
+        """Pushes the round's ledger."""
+        from labeling import sync
+
+        connection, shelf = self.connected()
+        sync.offer(self.project, connection, round, shelf=shelf, report=report)
+
+    def collect(self, report: Report) -> dict[str, int]:
+        """Pulls all answers, and notices tasks that were deleted there."""
+        from labeling import sync
+
+        if not _has_queue(self.project):
+            return {"images": 0, "annotations": 0}
+        connection, _ = self.connected()
+        found = sync.pull(self.project, connection, report=report)
+        return {**found, "tasks_gone": sync.sweep(self.project, connection)}
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+@contextmanager
+def people(project: Project) -> Iterator[LabelStudioPeople]:
+    """The project's annotators for the time of a block."""
+    found = LabelStudioPeople(project)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def _has_queue(project: Project) -> bool:
+    with project.catalog.read() as connection:
+        return bool(remote.every(connection, project.id))
+
+
+@dataclass(frozen=True)
+class LabelStudio:
+    """Where the workspace's Label Studio is, and what it needs to be told."""
+
+    url: str
+    public_url: str
+    token: str = field(repr=False)
+    server_folder: Path | None
+    document_root: Path | None
+
+    def connect(self, token: str = "") -> "Connection":
+        """A new connection, as the administrator or as the person of this token."""
+        from labeling.connection import connect
+
+        return connect(self.url, token or self.token)
+
+
+def label_studio_of(workspace: Workspace) -> LabelStudio:
+    """The workspace's running Label Studio.
+
+    Raises:
+        LabelStudioUnreachable: it does not run.
+    """
+    from labeling import server
+    from ui.servers import external
+
+    existing = external.remembered(workspace)
+    if existing is not None:
+        root = workspace.settings.label_studio_root
+        return LabelStudio(
+            existing.url, existing.url, existing.token, None, Path(root) if root else None
+        )
+    folder = workspace.path / "label-studio"
+    address = server.running(folder)
+    if address is None:
+        raise LabelStudioUnreachable(
+            "Label Studio is not running. Start it with `labelloop up --detach`, then run this "
+            "again; nothing is lost."
+        )
+    credentials = server.credentials_in(folder)
+    return LabelStudio(address.url, address.public_url, credentials.token, folder, None)
+
+
+def pull(project: Project, *, report: Report = silent) -> dict[str, Any]:
+    """Brings in what people have answered since the last time."""
+    from labeling import sync
+
+    if not _has_queue(project):
+        return {"images": 0, "annotations": 0}
+    with label_studio_of(project.workspace).connect() as connection:
+        return {**sync.pull(project, connection, report=report)}
+
+
+def queue_links(project: Project) -> list[dict[str, Any]]:
+    """The address at which people answer each queue, the reserve first."""
+    found = label_studio_of(project.workspace)
+    with project.catalog.read() as connection:
+        queues = remote.every(connection, project.id)
+        waiting = {
+            queue.queue: len(rounds.waiting(connection, project.id, queue=queue.queue))
+            for queue in queues
+        }
+    return [
+        {
+            "queue": queue.queue,
+            "url": f"{found.public_url}/projects/{queue.remote_id}/data?labeling=1",
+            "waiting": waiting[queue.queue],
+        }
+        for queue in sorted(queues, key=lambda queue: queue.queue, reverse=True)
+    ]
+
+
+def label_status(project: Project) -> dict[str, Any]:
+    """What waits for people, and what each of them has done."""
+    with project.catalog.read() as connection:
+        waiting = {
+            queue: len(rounds.waiting(connection, project.id, queue=queue)) for queue in QUEUES
+        }
+        people_found = annotations.list_annotators(connection, project.id)
+        standing = annotations.count(connection, project.id)
+    return {"waiting": waiting, "annotations": standing, "annotators": people_found}
+
+
+def add_annotator(project: Project, name: str) -> dict[str, Any]:
+    """Makes room for an annotator and gives the link with which they choose their own password."""
+    found = label_studio_of(project.workspace)
+    with found.connect() as connection:
+        link = connection.invitation_url(base=found.public_url)
+    with project.catalog.write() as connection_:
+        annotations.add_annotator(connection_, project.id, name)
+    return {"annotator": name, "invitation": link}
+
+
+def disable_annotator(project: Project, name: str) -> dict[str, Any]:
+    """Takes an annotator's access away; what they answered stays."""
+    with project.catalog.read() as reading:
+        found = {row["name"]: row for row in annotations.list_annotators(reading, project.id)}
+    if name not in found:
+        raise NotFound(f"No annotator {name!r}. There are: {', '.join(found) or 'none yet'}.")
+    if (user_id := found[name]["remote_user_id"]) is not None:
+        with label_studio_of(project.workspace).connect() as connection:
+            connection.disable_annotator(user_id)
+    with project.catalog.write() as writing:
+        annotations.set_annotator_state(writing, project.id, name, "disabled")
+    return {"annotator": name, "state": "disabled"}
