@@ -152,7 +152,10 @@ def _gain(runs: list[dict[str, object]], truth: NDArray[np.int64]) -> dict[str, 
 
 
 def _show(report: dict[str, object]) -> None:
-    print(f"{report['labels']} labels, {report['test']} test images, {torch.get_num_threads()} threads")
+    print(
+        f"{report['labels']} labels, {report['test']} test images, "
+        f"{torch.get_num_threads()} threads"
+    )
     print(json.dumps({key: report[key] for key in ("runs", "gain_of_fine_tuning")}, indent=2))
 
 

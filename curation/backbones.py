@@ -71,7 +71,7 @@ class Backbone:
     weights: Path | None = None
 
 
-def open(name: str = DEFAULT, *, weights: Path | None = None) -> Backbone:  # noqa: A001 - read as backbones.open
+def open(name: str = DEFAULT, *, weights: Path | None = None) -> Backbone:
     """Load a backbone once to learn its dimension and fingerprint.
 
     Raises:

@@ -46,8 +46,6 @@ def prepare(project: Project, *, backbone: str = "", report: Report = silent) ->
     from curation.embeddings import EmbeddingStore, embed
 
     name = backbone or project.workspace.settings.backbone or DEFAULT_BACKBONE
-    if backbone and backbone != project.workspace.settings.backbone:
-        project.workspace.change(backbone=backbone)
     home = project.workspace.folder("embeddings")
     fingerprint = _known_fingerprints(home).get(name, "")
     with project.catalog.read() as connection:
@@ -56,6 +54,7 @@ def prepare(project: Project, *, backbone: str = "", report: Report = silent) ->
         store = EmbeddingStore(home / fingerprint[:16], fingerprint)
         missing = store.missing(list(locations))
         if not len(missing):
+            _choose(project, backbone)
             return Prepared(store.folder, fingerprint, name, 0, 0.0, 0.0, ())
     report(0, 0, "load backbone")
     from curation import backbones, inference
@@ -67,6 +66,7 @@ def prepare(project: Project, *, backbone: str = "", report: Report = silent) ->
             f"embeddings in {home} ({fingerprint[:16]}). Remove that folder and run "
             f"`labelloop embed --backbone {name}` to embed everything again."
         )
+    _choose(project, backbone)
     store = EmbeddingStore(home / opened.fingerprint[:16], opened.fingerprint)
     _remember(home, name, opened.fingerprint)
     missing = [int(key) for key in store.missing(list(locations))]
@@ -91,6 +91,12 @@ def prepare(project: Project, *, backbone: str = "", report: Report = silent) ->
         images_per_second=done.images_per_second,
         unusable=unusable,
     )
+
+
+def _choose(project: Project, backbone: str) -> None:
+    """Makes a backbone that was asked for by name, and is known to work, the workspace's."""
+    if backbone and backbone != project.workspace.settings.backbone:
+        project.workspace.change(backbone=backbone)
 
 
 def _known_fingerprints(home: Path) -> dict[str, str]:

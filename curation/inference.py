@@ -11,6 +11,8 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +23,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from curation import backbones, images
+from curation import backbones, graphs, images
 from curation.backbones import Backbone, Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
@@ -36,6 +38,9 @@ to the full decode stays above 0.9997, at 2 it falls to 0.998, at 1 to 0.99."""
 
 BATCH = 4
 """Images a call of the openvino graph: 4.9 ms of processor time an image, at 32 5.8 ms."""
+
+FRONT_CONVOLUTIONS = 3
+"""How many convolutions stay in fp32 where bf16 throughout is not faithful: see curation/graphs.py."""
 
 LONGEST = 4
 """Panoramas longer than this many times their width are cut to it before they are resized."""
@@ -62,7 +67,7 @@ class Engine(Protocol):
         """Unit-norm embeddings (N, d) of pixels (N, size, size, 3)."""
 
 
-def open(backbone: Backbone, *, cache: Path, threads: int | None = None) -> Engine:  # noqa: A001 - read as inference.open
+def open(backbone: Backbone, *, cache: Path, threads: int | None = None) -> Engine:
     """The fastest engine of this machine that is faithful to fp32 torch.
 
     Args:
@@ -140,34 +145,44 @@ def fit(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
 
 
 class OpenVinoEngine:
-    """A compiled openvino graph with one single-threaded stream a core.
+    """Compiled openvino graphs, one behind the other, with one single-threaded stream a core.
 
     One stream a core with small batches keeps the activations in the second-level cache, and lets a
     thread that decodes take turns with a thread that infers.
     """
 
-    def __init__(self, backbone: Backbone, compiled: Any, name: str) -> None:
+    def __init__(self, backbone: Backbone, stages: list[Any], name: str) -> None:
         self.name = name
         self.batch = BATCH
         self.dimension = backbone.dimension
         self.preprocessing = backbone.preprocessing
-        self._compiled = compiled
+        self._stages = stages
         self._local = threading.local()
 
     def embed(self, batch: Pixels) -> Vectors:
         """Unit-norm embeddings (N, d) of pixels (N, size, size, 3)."""
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
+        requests = self._requests()
         found = np.empty((len(batch), self.dimension), np.float32)
         for start in range(0, len(batch), self.batch):
             part = batch[start : start + self.batch]
             count = len(part)
             if count < self.batch:
                 part = np.resize(part, (self.batch, *part.shape[1:]))  # repeats rows
-            request.infer({0: np.ascontiguousarray(part)}, share_inputs=True)
-            found[start : start + count] = request.get_output_tensor(0).data[:count]
+            requests[0].infer({0: np.ascontiguousarray(part)}, share_inputs=True)
+            for request in requests[1:]:
+                request.infer()
+            found[start : start + count] = requests[-1].get_output_tensor(0).data[:count]
         return _unit(found)
+
+    def _requests(self) -> list[Any]:
+        """One request a stage for this thread, each reading what the one before it wrote."""
+        requests: list[Any] | None = getattr(self._local, "requests", None)
+        if requests is None:
+            requests = [stage.create_infer_request() for stage in self._stages]
+            for before, after in pairwise(requests):
+                after.set_input_tensor(before.get_output_tensor(0))
+            self._local.requests = requests
+        return requests
 
 
 class TorchEngine:
@@ -225,63 +240,76 @@ def _import_openvino() -> Any:
 def _open_openvino(
     openvino: Any, backbone: Backbone, cache: Path, cores: int
 ) -> OpenVinoEngine | None:
-    """The graph at the fastest faithful precision: cached, or else exported, probed and cached."""
+    """The fastest faithful graph: from the cache, or else exported, probed and cached."""
     core = openvino.Core()
-    settings = {
-        "NUM_STREAMS": cores,
-        "INFERENCE_NUM_THREADS": cores,
-        # The decoding threads float; pinned streams would wait for whichever shares their core.
-        "ENABLE_CPU_PINNING": False,
-    }
     bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    precisions = ["bf16", "f32"] if bf16 else ["f32"]
     version = openvino.get_version().split("-")[0]
-    stem = f"{backbone.fingerprint}-openvino-{version}-batch{BATCH}"
-    graph_path = cache / f"{stem}.xml"
-    verdict_path = cache / f"{stem}-{precisions[0]}.json"
+    stem = f"{backbone.fingerprint}-openvino-{version}-batch{BATCH}-{'bf16' if bf16 else 'f32'}"
+    accepted = cache / f"{stem}.json"
 
-    def compiled_at(graph: Any, precision: str) -> OpenVinoEngine:
-        compiled = core.compile_model(
-            graph, "CPU", {**settings, "INFERENCE_PRECISION_HINT": precision}
-        )
-        return OpenVinoEngine(backbone, compiled, f"openvino-{precision}")
+    def compiled(name: str, stages: list[tuple[Any, str]]) -> OpenVinoEngine:
+        settings = {
+            "NUM_STREAMS": cores,
+            "INFERENCE_NUM_THREADS": cores,
+            # The decoding threads float; pinned streams would wait for whichever shares their core.
+            "ENABLE_CPU_PINNING": False,
+        }
+        models = [
+            core.compile_model(graph, "CPU", {**settings, "INFERENCE_PRECISION_HINT": precision})
+            for graph, precision in stages
+        ]
+        return OpenVinoEngine(backbone, models, name)
 
-    accepted = _read_verdict(verdict_path)
-    if accepted is not None and graph_path.exists():
-        return compiled_at(core.read_model(graph_path), accepted)
+    cached = _read_json(accepted)
+    if cached is not None:
+        stages = [
+            (core.read_model(cache / file), precision) for file, precision in cached["stages"]
+        ]
+        return compiled(cached["name"], stages)
 
     model = backbones.load_model(backbone.name, weights=backbone.weights)
-    graph = _export(openvino, model, backbone.preprocessing)
     pixels = probe(backbone.preprocessing.size)
     wanted = TorchEngine(backbone, model).embed(pixels)
-    for precision in precisions:
-        engine = compiled_at(graph, precision)
+    model = model.to(memory_format=torch.contiguous_format)
+    for name, build in _PLANS if bf16 else _PLANS[-1:]:
+        stages = build(
+            openvino, graphs.export(openvino, model, backbone.preprocessing, batch=BATCH)
+        )
+        engine = compiled(name, stages)
         cosine = float((engine.embed(pixels) * wanted).sum(axis=1).min())
         if cosine >= FAITHFUL:
-            _save(openvino, graph, graph_path)
-            _write(verdict_path, json.dumps({"precision": precision, "cosine": cosine}))
+            files = [f"{stem}-{index}.xml" for index in range(len(stages))]
+            for (graph, _), file in zip(stages, files, strict=True):
+                _save(openvino, graph, cache / file)
+            precisions = [precision for _, precision in stages]
+            entry = {"stages": list(zip(files, precisions, strict=True))}
+            _write(accepted, json.dumps({"name": name, "cosine": cosine, **entry}))
             return engine
-        _log.warning("openvino in %s gives cosine %.5f: not used", precision, cosine)
+        _log.info("%s gives cosine %.5f on the probe: not used", name, cosine)
     return None
 
 
-def _export(openvino: Any, model: nn.Module, preprocessing: Preprocessing) -> Any:
-    """Trace a model into a graph that takes 8-bit pixels (batch, size, size, 3)."""
-    size = preprocessing.size
-    shape = [BATCH, 3, size, size]
-    with torch.inference_mode():
-        graph = openvino.convert_model(model, example_input=torch.zeros(shape), input=shape)
-    steps = openvino.preprocess.PrePostProcessor(graph)
-    entry = steps.input()
-    entry.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
-    entry.model().set_layout(openvino.Layout("NCHW"))
-    (
-        entry.preprocess()
-        .convert_element_type(openvino.Type.f32)
-        .mean([255 * value for value in preprocessing.mean])
-        .scale([255 * value for value in preprocessing.std])
-    )
-    return steps.build()
+def _all_bf16(openvino: Any, graph: Any) -> list[tuple[Any, str]]:
+    graphs.round_depthwise(openvino, graph)
+    return [(graph, "bf16")]
+
+
+def _front_fp32(openvino: Any, graph: Any) -> list[tuple[Any, str]]:
+    graphs.round_depthwise(openvino, graph)
+    parts = graphs.split(openvino, graph, FRONT_CONVOLUTIONS)
+    return [(graph, "f32")] if parts is None else [(parts[0], "f32"), (parts[1], "bf16")]
+
+
+def _all_fp32(openvino: Any, graph: Any) -> list[tuple[Any, str]]:
+    return [(graph, "f32")]
+
+
+_PLANS: tuple[tuple[str, Callable[[Any, Any], list[tuple[Any, str]]]], ...] = (
+    ("openvino-bf16", _all_bf16),
+    ("openvino-bf16-front-fp32", _front_fp32),
+    ("openvino-fp32", _all_fp32),
+)
+"""Name and graph of each way to run, fastest first."""
 
 
 def _save(openvino: Any, graph: Any, path: Path) -> None:
@@ -299,11 +327,11 @@ def _write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _read_verdict(path: Path) -> str | None:
-    """The precision that the probe accepted, None where it has not been asked yet."""
+def _read_json(path: Path) -> Any:
+    """What a cache file says, None where it is missing or damaged."""
     try:
-        return str(json.loads(path.read_text())["precision"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
         return None
 
 

@@ -4,10 +4,10 @@ Streaming, so memory does not grow with the folder; every chunk is one transacti
 at most one chunk of decoding and the same command goes on where it stopped.
 """
 
-import shutil
+import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from curation import files, images, sources
@@ -15,6 +15,7 @@ from curation.catalog import Connection, annotations, audit, labels
 from curation.catalog import images as image_rows
 from curation.catalog.bulk import batched
 from curation.errors import InputError, UnreadableImage
+from curation.images import Inspection
 from curation.progress import Report, silent
 from curation.records import NewImage
 from curation.sources import Candidate, Plan
@@ -26,7 +27,12 @@ CHUNK = 500
 
 @dataclass
 class Outcome:
-    """What an import did. `quarantined`: (image or table row, reason), as the user knows them."""
+    """What an import did: each file was added, is there already, or is quarantined.
+
+    Attributes:
+        quarantined: (image or table row, reason), as the user knows them; those of an earlier
+            import that still cannot be read are named again.
+    """
 
     added: int = 0
     already: int = 0
@@ -165,38 +171,56 @@ def _add_chunk(
     origins = [sources.origin(candidate.path) for candidate in chunk]
     with project.catalog.read() as connection:
         known = image_rows.ids_by_origin(connection, project.id, origins)
-        fresh = [c for c, origin in zip(chunk, origins, strict=True) if origin not in known]
-        taken = image_rows.taken_names(connection, project.id, [c.name for c in fresh])
-    names = {c.path: _free_name(c.name, plan.root, taken) for c in fresh}
-    # NFC and NFD spellings of one name match the same row of the table.
+        retried = image_rows.quarantined_among(connection, list(known.values()))
+    # What could not be read before is looked at again: the file may have been mended since.
+    unread = {
+        candidate.path: candidate
+        for candidate, origin in zip(chunk, origins, strict=True)
+        if origin not in known or known[origin] in retried
+    }
+    rows = [_look(project, unread[path], found, wanted, copy=copy) for path, found in _read(unread)]
     for candidate in chunk:
         if candidate.name in wanted:
             wanted[candidate.name].found = True
-    rows = [
-        NewImage(name=names[c.path], origin=sources.origin(c.path), location="", reason=c.reason)
-        for c in fresh
-        if c.reason
-    ]
-    readable = {c.path: c for c in fresh if not c.reason}
-    for path, found in images.inspect_many(list(readable)):
-        row = wanted.get(readable[path].name)
-        rows.append(
-            _new_image(
-                project, path, found, names[path], row.row.metadata if row else {}, copy=copy
-            )
-        )
-    failed = [(row.name, row.reason) for row in rows if row.reason]
-    outcome.quarantined.extend(failed)
-    if strict and failed:
-        raise _refused(outcome)
+    if strict:
+        outcome.quarantined.extend((row.name, row.reason) for row in rows if row.reason)
+        if outcome.quarantined:
+            raise _refused(outcome)
     with project.catalog.write() as connection:
-        ids = image_rows.add(
-            connection, project.id, rows, source_id=source_id, seed=project.record.seed
-        )
-        by_origin = image_rows.ids_by_origin(connection, project.id, origins)
-        outcome.added += len(ids)
-        outcome.already += len(chunk) - len(fresh)
-        outcome.labeled += _add_labels(connection, project, plan, chunk, wanted, by_origin)
+        known = image_rows.ids_by_origin(connection, project.id, origins)
+        again = {known[row.origin]: row for row in rows if row.origin in known}
+        fresh = [row for row in rows if row.origin not in known]
+        names = _free_names(connection, project, [row.name for row in fresh], plan.root)
+        fresh = [replace(row, name=name) for row, name in zip(fresh, names, strict=True)]
+        image_rows.add(connection, project.id, fresh, source_id=source_id, seed=project.record.seed)
+        image_rows.read_again(connection, project.id, again, seed=project.record.seed)
+        ids = {**known, **image_rows.ids_by_origin(connection, project.id, origins)}
+        image_rows.put_metadata(connection, project.id, _metadata_of(chunk, wanted, known))
+        outcome.labeled += _add_labels(connection, project, plan, chunk, wanted, ids)
+        named = image_rows.names_by_id(connection, list(again))
+    seen = [*fresh, *(replace(row, name=named[key]) for key, row in again.items())]
+    outcome.quarantined.extend((row.name, row.reason) for row in seen if row.reason)
+    outcome.added += sum(not row.reason for row in seen)
+    outcome.already += len(chunk) - len(seen)
+
+
+def _read(unread: dict[Path, Candidate]) -> Iterator[tuple[Path, Inspection | UnreadableImage]]:
+    """What each file holds; those that are refused by their path are never opened."""
+    for path, candidate in unread.items():
+        if candidate.reason:
+            yield path, UnreadableImage(candidate.reason)
+    yield from images.inspect_many([path for path, c in unread.items() if not c.reason])
+
+
+def _metadata_of(
+    chunk: Sequence[Candidate], wanted: dict[str, _Wanted], ids: dict[str, int]
+) -> dict[int, dict[str, str]]:
+    """The table's metadata for images that were in the project before."""
+    return {
+        ids[origin]: wanted[candidate.name].row.metadata
+        for candidate in chunk
+        if candidate.name in wanted and (origin := sources.origin(candidate.path)) in ids
+    }
 
 
 def _add_labels(
@@ -223,7 +247,8 @@ def _add_labels(
     answers = {key: value for key, value in answers.items() if usable[key].state == "ok"}
     labeled = labels.get(connection, list(answers))
     answers = {key: value for key, value in answers.items() if key not in labeled}
-    annotations.add_imported(connection, project.id, answers)
+    written = annotations.add_imported(connection, project.id, answers)
+    answers = {key: value for key, value in answers.items() if key in written}
     version = annotations.newest_version(connection, project.id)
     labels.put(
         connection,
@@ -243,30 +268,31 @@ def _add_labels(
     return len(answers)
 
 
-def _new_image(
+def _look(
     project: Project,
-    path: Path,
-    found: images.Inspection | UnreadableImage,
-    name: str,
-    metadata: dict[str, str],
+    candidate: Candidate,
+    found: Inspection | UnreadableImage,
+    wanted: dict[str, _Wanted],
     *,
     copy: bool,
 ) -> NewImage:
-    origin = sources.origin(path)
+    origin = sources.origin(candidate.path)
+    metadata = wanted[candidate.name].row.metadata if candidate.name in wanted else {}
+    if isinstance(found, Inspection):
+        try:
+            location = str(_copied(project, candidate.path, found)) if copy else origin
+        except UnreadableImage as error:
+            found = error
     if isinstance(found, UnreadableImage):
         return NewImage(
-            name=name, origin=origin, location=origin, reason=found.reason, metadata=metadata
+            name=candidate.name,
+            origin=origin,
+            location=origin,
+            reason=found.reason,
+            metadata=metadata,
         )
-    location = origin
-    if copy:
-        kept = project.workspace.folder("images") / found.sha256[:2]
-        target = kept / f"{found.sha256}{path.suffix.lower()}"
-        if not target.exists():
-            with files.replacing(target) as file, path.open("rb") as content:
-                shutil.copyfileobj(content, file)
-        location = str(target)
     return NewImage(
-        name=name,
+        name=candidate.name,
         origin=origin,
         location=location,
         sha256=found.sha256,
@@ -282,11 +308,34 @@ def _new_image(
     )
 
 
-def _free_name(name: str, root: Path, taken: set[str]) -> str:
-    """A name that is unique in the project: another folder's namesake gets its folder in front."""
-    free, count = name, 1
-    while free in taken:
-        free = f"{root.name}/{name}" if count == 1 else f"{root.name}~{count}/{name}"
-        count += 1
-    taken.add(free)
+def _copied(project: Project, path: Path, found: Inspection) -> Path:
+    """The workspace's copy of a file, named by its content; raises UnreadableImage."""
+    kept = project.workspace.folder("images") / found.sha256[:2]
+    target = kept / f"{found.sha256}{path.suffix.lower()}"
+    if target.exists():
+        return target
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"the file cannot be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != found.sha256:
+        raise UnreadableImage("the file changed while it was read; import again")
+    files.write_bytes(target, content)
+    return target
+
+
+def _free_names(
+    connection: Connection, project: Project, names: Sequence[str], root: Path
+) -> list[str]:
+    """Names unique in the project: another folder's namesake gets its folder in front."""
+    taken = image_rows.taken_names(connection, project.id, names)
+    free = []
+    for name in names:
+        chosen, count = name, 0
+        while chosen in taken:
+            count += 1
+            chosen = f"{root.name}/{name}" if count == 1 else f"{root.name}~{count}/{name}"
+            taken |= image_rows.taken_names(connection, project.id, [chosen])
+        taken.add(chosen)
+        free.append(chosen)
     return free

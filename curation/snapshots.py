@@ -1,11 +1,13 @@
 """Snapshots: immutable versions of a dataset, named by their content.
 
 A snapshot is a Parquet manifest of the labeled images and a JSON header beside it; images are named
-by their hash and never copied. The same labels give the same snapshot.
+by their hash and never copied. The same labels give the same snapshot, also when they changed in
+between and were changed back.
 """
 
 import hashlib
 import io
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,13 +28,14 @@ class Snapshot:
 
 
 def create(project: Project, *, filters: dict[str, Any] | None = None) -> Snapshot:
-    """Writes the labels as they are now; the newest snapshot is returned if nothing has changed."""
+    """Writes the labels as they are now, or returns the snapshot that holds the very same."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with project.catalog.read() as connection:
         rows = labels.every(connection, project.id)
         known = image_rows.manifest_of(connection, [row.image_id for row in rows])
+        metadata = image_rows.metadata_of_many(connection, list(known))
         before = runs.latest_snapshot(connection, project.id)
     reserved = {known[row.image_id]["group_id"] for row in rows if known[row.image_id]["reserve"]}
     entries = []
@@ -47,6 +50,7 @@ def create(project: Project, *, filters: dict[str, Any] | None = None) -> Snapsh
                 "label_origin": row.origin,
                 "split": split,
                 "group": image["group_id"],
+                "metadata": sorted(metadata.get(row.image_id, {}).items()),
             }
         )
     content = io.BytesIO()
@@ -58,13 +62,18 @@ def create(project: Project, *, filters: dict[str, Any] | None = None) -> Snapsh
             ("label_origin", pa.string()),
             ("split", pa.string()),
             ("group", pa.int64()),
-        ]
+            ("metadata", pa.map_(pa.string(), pa.string())),
+        ],
+        # Also what tells two projects apart whose rows are the same.
+        metadata={"project": project.record.name, "classes": json.dumps(project.record.classes)},
     )
     pq.write_table(pa.Table.from_pylist(entries, schema=schema), content)
     digest = hashlib.sha256(content.getvalue()).hexdigest()
     snapshot_id = f"s-{digest[:12]}"
-    if before is not None and before["id"] == snapshot_id:
-        return Snapshot(snapshot_id, before["header"])
+    with project.catalog.read() as connection:
+        same = runs.snapshot(connection, project.id, snapshot_id)
+    if same is not None:
+        return Snapshot(snapshot_id, same["header"])
     splits = [str(entry["split"]) for entry in entries]
     header = {
         "id": snapshot_id,

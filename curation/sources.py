@@ -193,17 +193,22 @@ def _walk(root: Path) -> Iterator[Candidate | None]:
             if path.suffix.lower().lstrip(".") not in IMAGE_SUFFIXES:
                 yield None
                 continue
-            yield _candidate(path, root, real_root, is_link=entry.is_symlink())
+            yield _candidate(path, root, real_root, may_leave=entry.is_symlink())
         stack.extend(reversed(below))
 
 
-def _candidate(path: Path, root: Path, real_root: Path, *, is_link: bool) -> Candidate:
+def _candidate(path: Path, root: Path, real_root: Path, *, may_leave: bool) -> Candidate:
     name = _name(path, root)
     if any("\ud800" <= character <= "\udfff" for character in str(path)):
         printable = os.fsencode(name).decode("utf-8", errors="backslashreplace")
         return Candidate(path, printable, "the file's name is not UTF-8; rename it")
-    if is_link and not path.resolve().is_relative_to(real_root):
-        return Candidate(path, name, "a link that leaves the folder")
+    if may_leave:
+        try:
+            inside = path.resolve().is_relative_to(real_root)
+        except (OSError, RuntimeError):  # Python below 3.13 raises RuntimeError for a loop
+            return Candidate(path, name, "a link that leads nowhere")
+        if not inside:
+            return Candidate(path, name, "a link that leaves the folder")
     return Candidate(path, name)
 
 
@@ -223,13 +228,11 @@ def candidates(plan: Plan, listed: Iterable[str]) -> Iterator[Candidate]:
             yield Candidate(path, name, "the path leaves the table's folder")
         else:
             # A table is often typed where names are composed, for files stored decomposed.
-            path = next((p for p in (path, _decomposed(path)) if p.is_file()), path)
+            spellings = (path, plan.root / unicodedata.normalize("NFD", name))
+            path = next((p for p in spellings if p.is_file()), path)
             if path.is_file():
-                yield _candidate(path, plan.root, real_root, is_link=path.is_symlink())
-
-
-def _decomposed(path: Path) -> Path:
-    return Path(unicodedata.normalize("NFD", str(path)))
+                # Any folder on the way may be a link, not the file alone.
+                yield _candidate(path, plan.root, real_root, may_leave=True)
 
 
 def origin(path: Path) -> str:

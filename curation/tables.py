@@ -1,5 +1,6 @@
 """Reading the CSV files that people have: any usual delimiter, byte-order mark, line ending."""
 
+import codecs
 import csv
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ class Table:
 
     path: Path
     delimiter: str
+    columns: tuple[str, ...]
     image_column: str
     label_column: str | None
     metadata_columns: tuple[str, ...]
@@ -38,13 +40,14 @@ class Table:
     def rows(self) -> Iterator[Row | tuple[int, str]]:
         """The rows one by one; (line, reason) for a line that cannot be used."""
         with self.path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
-            reader = csv.DictReader(file, delimiter=self.delimiter, strict=True)
+            reader = csv.DictReader(file, self.columns, delimiter=self.delimiter, strict=True)
             try:
+                next(reader)  # the header, as it is spelled in the file
                 for values in reader:
                     yield self._row(reader.line_num, values)
             except csv.Error as error:
                 raise InputError(
-                    f"{self.path}, line {reader.line_num}: {error}. Mend the quoting."
+                    f"{self.path}, line {reader.reader.line_num}: {error}. Mend the quoting."
                 ) from error
 
     def _row(self, line: int, values: dict[str, str]) -> Row | tuple[int, str]:
@@ -57,11 +60,11 @@ class Table:
         if not image:
             return line, f"{self.path.name}, line {line}: no {self.image_column}"
         text = values[self.label_column].strip() if self.label_column else ""
-        parts = tuple(part.strip() for part in text.split("|") if part.strip())
+        parts = (unicodedata.normalize("NFC", part.strip()) for part in text.split("|"))
         return Row(
             line=line,
             image=image,
-            labels=parts or None,
+            labels=tuple(dict.fromkeys(part for part in parts if part)) or None,
             metadata={column: values[column].strip() for column in self.metadata_columns},
         )
 
@@ -82,12 +85,15 @@ def open_table(path: Path, *, need_labels: bool = False) -> Table:
         InputError: it is missing, empty, not text, or has no column that names images.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="", errors="strict") as file:
-            header = file.readline(65_536)
+        with path.open("rb") as file:
+            first = file.read(65_536).removeprefix(codecs.BOM_UTF8).splitlines()[:1]
+        header = b"".join(first).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text. Save it as CSV in UTF-8.") from error
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    if "\x00" in header:
+        raise InputError(f"{path} is not text: it holds NUL. Save it as CSV in UTF-8.")
     if not header.strip():
         raise InputError(f"{path} is empty: its first line must name the columns.")
     delimiter = max(DELIMITERS, key=header.count)
@@ -110,6 +116,7 @@ def open_table(path: Path, *, need_labels: bool = False) -> Table:
     return Table(
         path=path,
         delimiter=delimiter,
+        columns=tuple(columns),
         image_column=image,
         label_column=label,
         metadata_columns=tuple(c for c in columns if c and c not in (image, label)),

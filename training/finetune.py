@@ -174,6 +174,7 @@ def fit(
     how = _preprocessing(settings)
     pixels = _read(images, how)
     module = backbones.load_model(settings.backbone, classes=len(classes))
+    module = module.to(memory_format=torch.channels_last)
     head = _fill_classifier(
         module,
         _pooled(module, pixels, how, settings.batch_size),
@@ -206,7 +207,7 @@ def fit(
             )
             if not torch.isfinite(loss):
                 raise TrainingError(
-                    f"The loss became {float(loss)} in epoch {number}, so this model is dropped. "
+                    f"The loss became {loss.item()} in epoch {number}, so this model is dropped. "
                     f"Lower backbone-learning-rate, now {settings.backbone_learning_rate}."
                 )
             optimizer.zero_grad(set_to_none=True)
@@ -214,7 +215,7 @@ def fit(
             nn.utils.clip_grad_norm_(module.parameters(), _MOST_GRADIENT)
             optimizer.step()
             schedule.step()
-            total += float(loss) * len(rows)
+            total += loss.item() * len(rows)
         yield Epoch(number, total / len(pixels), time.monotonic() - begun, model)
 
 

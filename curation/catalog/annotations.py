@@ -113,11 +113,14 @@ def set_annotator_state(connection: Connection, project_id: int, name: str, stat
 
 def add_imported(
     connection: Connection, project_id: int, answers: dict[int, tuple[int, ...]]
-) -> None:
+) -> set[int]:
     """Writes labels that came with an import as answers of the annotator `imported labels`.
 
     Args:
         answers: class ids by image id; images that already have an imported answer keep it.
+
+    Returns:
+        The images that had none.
     """
     annotator_id = add_annotator(connection, project_id, IMPORT, kind="import")
     known: set[int] = set()
@@ -142,6 +145,7 @@ def add_imported(
                     "classes": list(classes),
                 },
             )
+    return set(answers) - known
 
 
 def put_remote(
@@ -160,7 +164,8 @@ def put_remote(
         The images whose answers changed.
     """
     changed: set[int] = set()
-    for batch in batched(answers, 500):
+    latest = {answer.remote_id: answer for answer in answers}  # a page may repeat an annotation
+    for batch in batched(latest.values(), 500):
         rows = connection.execute(
             select(annotations).where(
                 annotations.c.project_id == project_id,

@@ -24,6 +24,17 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, An
         connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
 
 
+def insert_or_update(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *, changing: str
+) -> None:
+    """Inserts the rows; where a primary key is taken, its column `changing` gets the new value."""
+    if rows:
+        insert = _insert(connection, table)
+        change = {changing: insert.excluded[changing]}
+        keys = list(table.primary_key.columns)
+        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=change), rows)
+
+
 def insert_one(connection: Connection, table: Table, values: dict[str, Any]) -> int:
     """Inserts one row and returns its id."""
     key = connection.execute(table.insert().values(**values)).inserted_primary_key

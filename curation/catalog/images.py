@@ -1,12 +1,13 @@
 """Images, their groups and their metadata."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, or_, select, union, update
 
-from curation.catalog.bulk import batched, insert_new
+from curation.catalog.bulk import batched, insert_new, insert_or_update
 from curation.catalog.schema import (
     annotations,
     groups,
@@ -83,16 +84,7 @@ def add(
     Returns:
         The ids of the images that were added, by name.
     """
-    hashes = sorted({row.pixel_hash for row in rows if row.pixel_hash})
-    insert_new(connection, groups, [{"project_id": project_id, "key": h} for h in hashes])
-    group_ids: dict[str, int] = {}
-    for batch in batched(hashes):
-        found = connection.execute(
-            select(groups.c.key, groups.c.id).where(
-                groups.c.project_id == project_id, groups.c.key.in_(batch)
-            )
-        )
-        group_ids.update({row.key: row.id for row in found})
+    group_ids = _groups_of(connection, project_id, rows)
     known = ids_by_origin(connection, project_id, [row.origin for row in rows])
     fresh = [row for row in rows if row.origin not in known]
     insert_new(
@@ -104,33 +96,81 @@ def add(
                 "source_id": source_id,
                 "name": row.name,
                 "origin": row.origin,
-                "location": row.location,
-                "state": "quarantined" if row.reason else "ok",
-                "reason": row.reason,
-                "sha256": row.sha256,
-                "pixel_hash": row.pixel_hash,
-                "bytes": row.bytes,
-                "modified_ns": row.modified_ns,
-                "width": row.width,
-                "height": row.height,
-                "format": row.format,
-                "mode": row.mode,
-                "frames": row.frames,
-                "group_id": group_ids[row.pixel_hash] if row.pixel_hash else None,
-                "draw": draw(seed, row.pixel_hash) if row.pixel_hash else None,
+                **_content(row, group_ids, seed),
             }
             for row in fresh
         ],
     )
     ids = ids_by_name(connection, project_id, [row.name for row in fresh])
-    values = [
-        {"image_id": ids[row.name], "key": key, "project_id": project_id, "value": value}
-        for row in fresh
-        for key, value in row.metadata.items()
-    ]
-    for value_rows in batched(values):
-        insert_new(connection, image_metadata, value_rows)
+    put_metadata(connection, project_id, {ids[row.name]: row.metadata for row in fresh})
     return ids
+
+
+def read_again(
+    connection: Connection, project_id: int, rows: dict[int, NewImage], *, seed: int
+) -> None:
+    """Gives quarantined images what a later look at their files found; their names stay.
+
+    Args:
+        rows: by image id; usable, or quarantined for the reason of now.
+    """
+    group_ids = _groups_of(connection, project_id, list(rows.values()))
+    for image_id, row in rows.items():
+        connection.execute(
+            update(images)
+            .where(images.c.id == image_id, images.c.state == "quarantined")
+            .values(**_content(row, group_ids, seed))
+        )
+
+
+def put_metadata(
+    connection: Connection, project_id: int, values: dict[int, dict[str, str]]
+) -> None:
+    """Writes metadata by image id and column; an empty value leaves an earlier one as it is."""
+    rows = [
+        {"image_id": image_id, "key": key, "project_id": project_id, "value": value}
+        for image_id, columns in values.items()
+        for key, value in columns.items()
+    ]
+    for batch in batched(row for row in rows if not row["value"]):
+        insert_new(connection, image_metadata, batch)
+    for batch in batched(row for row in rows if row["value"]):
+        insert_or_update(connection, image_metadata, batch, changing="value")
+
+
+def _groups_of(connection: Connection, project_id: int, rows: Sequence[NewImage]) -> dict[str, int]:
+    """Group ids by pixel hash, of new groups where there is none of that hash yet."""
+    hashes = sorted({row.pixel_hash for row in rows if row.pixel_hash})
+    insert_new(connection, groups, [{"project_id": project_id, "key": h} for h in hashes])
+    found: dict[str, int] = {}
+    for batch in batched(hashes):
+        keys = connection.execute(
+            select(groups.c.key, groups.c.id).where(
+                groups.c.project_id == project_id, groups.c.key.in_(batch)
+            )
+        )
+        found.update({row.key: row.id for row in keys})
+    return found
+
+
+def _content(row: NewImage, group_ids: dict[str, int], seed: int) -> dict[str, Any]:
+    """The columns that follow from the file's content."""
+    return {
+        "location": row.location,
+        "state": "quarantined" if row.reason else "ok",
+        "reason": row.reason,
+        "sha256": row.sha256,
+        "pixel_hash": row.pixel_hash,
+        "bytes": row.bytes,
+        "modified_ns": row.modified_ns,
+        "width": row.width,
+        "height": row.height,
+        "format": row.format,
+        "mode": row.mode,
+        "frames": row.frames,
+        "group_id": group_ids[row.pixel_hash] if row.pixel_hash else None,
+        "draw": draw(seed, row.pixel_hash) if row.pixel_hash else None,
+    }
 
 
 def ids_by_name(connection: Connection, project_id: int, names: Sequence[str]) -> dict[str, int]:
@@ -270,6 +310,15 @@ def quarantined(connection: Connection, project_id: int) -> list[tuple[str, str]
     return [(row.name, row.reason) for row in rows]
 
 
+def quarantined_among(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Which of these images are quarantined."""
+    found: set[int] = set()
+    for batch in batched(ids):
+        query = select(images.c.id).where(images.c.id.in_(batch), images.c.state == "quarantined")
+        found.update(connection.scalars(query))
+    return found
+
+
 def set_state(connection: Connection, ids: Sequence[int], state: str, *, reason: str = "") -> None:
     """Sets these images aside, or takes them back, with the reason."""
     for batch in batched(ids):
@@ -338,22 +387,57 @@ def metadata_of(connection: Connection, image_id: int) -> dict[str, str]:
     return {row.key: row.value for row in rows}
 
 
+def metadata_of_many(connection: Connection, image_ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """The metadata columns of these images, by id."""
+    found: dict[int, dict[str, str]] = {}
+    for batch in batched(image_ids):
+        rows = connection.execute(
+            select(image_metadata.c.image_id, image_metadata.c.key, image_metadata.c.value).where(
+                image_metadata.c.image_id.in_(batch)
+            )
+        )
+        for row in rows:
+            found.setdefault(row.image_id, {})[row.key] = row.value
+    return found
+
+
+def metadata_of_many(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """The metadata columns of those of these images that have any, by id."""
+    found: dict[int, dict[str, str]] = {}
+    for batch in batched(ids):
+        for row in connection.execute(
+            select(image_metadata).where(image_metadata.c.image_id.in_(batch))
+        ):
+            found.setdefault(row.image_id, {})[row.key] = row.value
+    return found
+
+
 def metadata_values(
     connection: Connection, project_id: int, *, most: int = 50
 ) -> dict[str, list[str]]:
-    """The values of each metadata column, the most frequent `most` of each."""
+    """The values of each metadata column, the most frequent `most` of each.
+
+    The empty string stands for images without a value, which are a slice of their own.
+    """
+    total = connection.scalar(
+        select(func.count()).select_from(images).where(images.c.project_id == project_id)
+    )
     rows = connection.execute(
         select(image_metadata.c.key, image_metadata.c.value, func.count().label("n"))
         .where(image_metadata.c.project_id == project_id)
         .group_by(image_metadata.c.key, image_metadata.c.value)
-        .order_by(image_metadata.c.key, func.count().desc())
+        .order_by(image_metadata.c.key)
     )
-    values: dict[str, list[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for row in rows:
-        column = values.setdefault(row.key, [])
-        if len(column) < most:
-            column.append(row.value)
-    return values
+        counts.setdefault(row.key, Counter())[row.value] = row.n
+    for column in counts.values():
+        if missing := (total or 0) - column.total():
+            column[""] += missing
+    return {
+        key: [value for value, _ in sorted(column.items(), key=lambda v: (-v[1], v[0]))][:most]
+        for key, column in counts.items()
+    }
 
 
 def page(
@@ -437,4 +521,4 @@ def _conditions(
             else or_(~found.exists(), found.where(image_metadata.c.value == "").exists())
         )
     if name_contains:
-        yield images.c.name.contains(name_contains, autoescape=True)
+        yield images.c.name.icontains(name_contains, autoescape=True)

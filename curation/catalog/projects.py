@@ -1,6 +1,7 @@
 """Projects and their classes."""
 
 import secrets
+import unicodedata
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -31,6 +32,9 @@ def create(
     Raises:
         InputError: the name is taken, or the classes are fewer than two, doubled or empty.
     """
+    if not _is_name(name):
+        raise InputError(f"Not a usable project name: {name!r}. Use 1 to 200 visible characters.")
+    class_names = [unicodedata.normalize("NFC", class_name) for class_name in class_names]
     check_classes(class_names)
     try:
         key = insert_one(
@@ -66,11 +70,17 @@ def check_classes(names: Sequence[str]) -> None:
             f"A project needs at least two classes, got {len(names)}. Example: --classes ok,scratch"
         )
     for name in names:
-        if not name or name != name.strip() or "\n" in name or len(name) > 200:
+        if not _is_name(name):
             raise InputError(f"Not a usable class name: {name!r}. Use 1 to 200 visible characters.")
     doubled = sorted({name for name in names if list(names).count(name) > 1})
     if doubled:
         raise InputError(f"Class named twice: {', '.join(doubled)}.")
+
+
+def _is_name(text: str) -> bool:
+    """1 to 200 characters, none of them a control character, no space around."""
+    controls = any(unicodedata.category(character) in {"Cc", "Cs"} for character in text)
+    return 0 < len(text) <= 200 and text == text.strip() and not controls
 
 
 def get(connection: Connection, project_id: int) -> ProjectRecord:
@@ -137,7 +147,7 @@ def set_state(connection: Connection, project_id: int, state: str, *, actor: str
 def add_classes(connection: Connection, project_id: int, names: Sequence[str]) -> ProjectRecord:
     """Adds classes behind those there are; names already known are left as they are."""
     known = get(connection, project_id).classes
-    fresh = [name for name in names if name not in known]
+    fresh = [n for name in names if (n := unicodedata.normalize("NFC", name)) not in known]
     check_classes([*known, *fresh])
     if fresh:
         connection.execute(

@@ -39,6 +39,14 @@ def latest_snapshot(connection: Connection, project_id: int) -> dict[str, Any] |
     return None if row is None else dict(row._mapping)
 
 
+def snapshot(connection: Connection, project_id: int, snapshot_id: str) -> dict[str, Any] | None:
+    """Id, header and time of one snapshot."""
+    row = connection.execute(
+        select(snapshots).where(snapshots.c.project_id == project_id, snapshots.c.id == snapshot_id)
+    ).first()
+    return None if row is None else dict(row._mapping)
+
+
 def list_snapshots(connection: Connection, project_id: int) -> list[dict[str, Any]]:
     """All snapshots, oldest first."""
     rows = connection.execute(

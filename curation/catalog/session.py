@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from curation.errors import CatalogBusy, CatalogDamaged, CatalogError
 
@@ -41,10 +41,21 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = _engine(url)
+        try:
+            self.engine = _engine(url)
+        except ArgumentError as error:
+            raise CatalogError(
+                f"Not a database's address: {error}. Examples: sqlite:///catalog.sqlite3, "
+                "postgresql://user@host/database."
+            ) from error
+        except ModuleNotFoundError as error:
+            raise CatalogError(
+                f"No driver for this catalog: {error}. Install labelloop[postgresql]."
+            ) from error
         try:
             _bring_up_to_date(self.engine)
         except DatabaseError as error:
+            self.close()
             raise _explained(error, self.where) from error
 
     @property
@@ -73,10 +84,15 @@ class Catalog:
         try:
             with self.engine.connect() as opened:
                 connection = opened.execution_options(labelloop_writes=writes)
+                if not writes and self.engine.dialect.name == "postgresql":
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     yield connection
-        except OperationalError as error:
-            raise _explained(error, self.where) from error
+        except DatabaseError as error:
+            # SQLite reports a damaged file by the bare class; its other children are our mistakes.
+            if isinstance(error, OperationalError) or type(error) is DatabaseError:
+                raise _explained(error, self.where) from error
+            raise
 
     def close(self) -> None:
         """Give the connections back; the handle opens new ones when it is used again."""
@@ -84,11 +100,15 @@ class Catalog:
 
 
 def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
+    address = make_url(url)
+    if not address.drivername.startswith("sqlite"):
+        if address.drivername in {"postgres", "postgresql"}:
+            address = address.set(drivername="postgresql+psycopg")
         # CURRENT_TIMESTAMP follows the session's time zone; the catalog's times are UTC.
-        return create_engine(url, connect_args={"options": "-c timezone=utc"}, pool_pre_ping=True)
+        utc = {"options": "-c timezone=utc"}
+        return create_engine(address, connect_args=utc, pool_pre_ping=True)
     engine = create_engine(
-        url, module=sqlite_module(), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+        address, module=sqlite_module(), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
     )
 
     @event.listens_for(engine, "connect")
@@ -145,8 +165,11 @@ def revision(connection: Connection) -> str:
 
 
 def _bring_up_to_date(engine: Engine) -> None:
-    with engine.connect() as connection, connection.begin():
-        found = revision(connection)
+    with engine.connect() as opened:
+        # Only reading: whoever opens the catalog does not wait for a writer.
+        connection = opened.execution_options(labelloop_writes=False)
+        with connection.begin():
+            found = revision(connection)
     if found == newest_revision():
         return
     if found > newest_revision():

@@ -43,6 +43,21 @@ def test_images__filter_click_reload_and_back(
     tab.get_by_text("1 to 10 of 10 images").wait_for()
 
 
+def test_app__first_visitor_of_a_deep_link_sees_the_whole_app(
+    serve: Serve,
+    tab: "Page",
+    played: Project,  # noqa: F811
+) -> None:
+    tab.goto(f"{serve(played.workspace.path)}/rounds?round=0")
+    tab.get_by_text("Start round 2").wait_for()
+
+    groups = tab.get_by_test_id("stSidebarNav").inner_text()
+    assert "Curate" in groups
+    assert "Train" in groups
+    tab.get_by_text("no model yet").wait_for()  # the rule of round 0
+    assert tab.get_by_text("the default at this budget").count() == 0
+
+
 def test_rounds__job_is_followed_through_a_reload_to_its_end(
     serve: Serve,
     tab: "Page",

@@ -180,9 +180,7 @@ def test_inspect__animation(format: str, tmp_path: Path) -> None:
     frames = [Image.new("RGB", (20, 10), colour) for colour in ("red", "lime", "blue")]
     options = {"lossless": True} if format == "WEBP" else {}
     path = tmp_path / "moves"
-    path.write_bytes(
-        encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
-    )
+    path.write_bytes(encoded(frames[0], format, save_all=True, append_images=frames[1:], **options))
     seen = images.inspect(path)
     assert (seen.frames, seen.width, seen.height, seen.format) == (3, 20, 10, format)
     assert images.decode(path).getpixel((3, 3)) == (255, 0, 0)

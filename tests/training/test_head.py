@@ -13,7 +13,9 @@ CLASSES = ("ok", "scratch", "dent")
 EXACT = HeadSettings(strength=10.0, class_weight="none", tolerance=1e-9)
 
 
-def blobs(rows: int, columns: int, *, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def blobs(
+    rows: int, columns: int, *, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
     y = rng.choice(3, rows, p=[0.6, 0.3, 0.1])
     points = rng.normal(size=(rows, columns)) * 0.4

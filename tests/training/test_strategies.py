@@ -88,7 +88,7 @@ def test_select__never_picks_what_is_not_eligible(name: str) -> None:
 @EVERY
 def test_select__more_than_there_are_groups(name: str) -> None:
     pool = replace(pool_of(20), groups=np.arange(20) // 2)
-    with pytest.raises(PoolTooSmall, match=r"Asked for 11 images; 10 distinct ones .* 20 rows"):
+    with pytest.raises(PoolTooSmall, match=r"Asked for 11 images; 10 distinct ones .*20 rows"):
         select(name, pool, 11, np.random.default_rng(0))
 
 
@@ -225,9 +225,7 @@ def test_max_herding__one_of_each_cluster_before_a_second() -> None:
     rng = np.random.default_rng(0)
     centres = np.eye(8, 16)
     points = np.repeat(centres, 10, axis=0) + rng.normal(scale=0.02, size=(80, 16))
-    pool = Pool(
-        ids=np.arange(80), embeddings=points.astype(np.float32), groups=np.arange(80)
-    )
+    pool = Pool(ids=np.arange(80), embeddings=points.astype(np.float32), groups=np.arange(80))
     chosen = select("max-herding", pool, 8, rng).ids
     assert sorted(chosen // 10) == list(range(8))
 
@@ -256,9 +254,7 @@ def test_uncertainty_herding__goes_where_the_doubt_is() -> None:
     points = np.repeat(np.eye(4, 8, dtype=np.float32), 10, axis=0)
     sure = np.tile([0.97, 0.01, 0.01, 0.01], (40, 1))
     sure[20:30] = [0.4, 0.4, 0.1, 0.1]
-    pool = Pool(
-        ids=np.arange(40), embeddings=points, groups=np.arange(40), probabilities=sure
-    )
+    pool = Pool(ids=np.arange(40), embeddings=points, groups=np.arange(40), probabilities=sure)
     chosen = select("uncertainty-herding", pool, 2, np.random.default_rng(0)).ids
     assert chosen[0] // 10 == 2
     assert chosen[1] // 10 != 2
@@ -280,4 +276,6 @@ def test_auto__says_which_rule_fired(
     chosen = select("auto", pool, count, np.random.default_rng(0))
     assert chosen.strategy == strategy
     assert chosen.rule is not None and rule in chosen.rule
-    assert chosen.ids.tolist() == select(strategy, pool, count, np.random.default_rng(0)).ids.tolist()
+    assert (
+        chosen.ids.tolist() == select(strategy, pool, count, np.random.default_rng(0)).ids.tolist()
+    )

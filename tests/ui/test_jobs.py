@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
@@ -26,7 +27,7 @@ from ui.jobs.reporting import Reporter
 from ui.servers.children import environment
 
 SECONDS = 60.0
-MANY = 1500
+MANY = 1200
 
 
 @pytest.fixture
@@ -38,10 +39,10 @@ def project(tmp_path: Path) -> Project:
 def many_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Enough images for an import that can be caught in the middle."""
     folder = tmp_path_factory.mktemp("images")
-    for number in range(MANY):
-        Image.new("RGB", (160, 160), (number % 256, number // 256, 7)).save(
-            folder / f"{number}.png"
-        )
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "0.jpg", quality=95)
+    for number in range(1, MANY):
+        os.link(folder / "0.jpg", folder / f"{number}.jpg")
     return folder
 
 

@@ -28,7 +28,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
         app = AppTest.from_file(APP, default_timeout=30).run()
         app.query_params.update(parameters)
         if page != "overview" or parameters:
-            app.switch_page(f"pages/{page}.py").run()
+            app.switch_page(f"screens/{page}.py").run()
         assert not app.exception
         return app
 

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ def detach(workspace: Workspace, options: Options) -> state.State:
         while time.monotonic() < deadline:
             found = state.read(workspace)
             if found and found.ready and found.supervisor.pid == process.pid:
+                # Somebody has to wait for it, or it stays a zombie for as long as we live.
+                threading.Thread(target=process.wait, daemon=True).start()
                 return found
             if process.poll() is not None:
                 raise LabelloopError(f"The servers did not start. {last_line(log)}See {log}.")

@@ -113,9 +113,7 @@ class Running(AbstractContextManager["Running"]):
             thread.start()
         for thread in threads:
             thread.join()
-        if self._watched:
-            self._watched = []
-            state.forget(self.workspace)
+        self._watched = []
         self._held.close()
 
     def _start(self) -> None:
@@ -127,6 +125,7 @@ class Running(AbstractContextManager["Running"]):
             raise LabelloopError(
                 f"The servers of {workspace.path} are up already. Stop them with `labelloop down`."
             ) from error
+        self._held.callback(state.forget, workspace)
         stop_left_over(workspace, tell=self._tell)
         self._write(ready=False)
         app_port = state.free_port(options.app_port, default=APP_PORT)

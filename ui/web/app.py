@@ -1,4 +1,8 @@
-"""Navigation only: which pages there are, and in which groups."""
+"""Navigation only: which pages there are, and in which groups.
+
+Their folder is not called `pages`: Streamlit takes a folder of that name for an older kind of app
+until this script has run once, and would show the first visitor of `/images` a bare page.
+"""
 
 import streamlit as st
 
@@ -9,11 +13,11 @@ frame.set_up()
 page = st.navigation(
     {
         "": [
-            st.Page("pages/overview.py", title="Overview", icon=":material/flag:", default=True),
+            st.Page("screens/overview.py", title="Overview", icon=":material/flag:", default=True),
         ],
-        "Label": [st.Page("pages/label.py", title="Label", icon=":material/edit:")],
-        "Curate": [st.Page("pages/images.py", title="Images", icon=":material/grid_view:")],
-        "Train": [st.Page("pages/rounds.py", title="Rounds", icon=":material/autorenew:")],
+        "Label": [st.Page("screens/label.py", title="Label", icon=":material/edit:")],
+        "Curate": [st.Page("screens/images.py", title="Images", icon=":material/grid_view:")],
+        "Train": [st.Page("screens/rounds.py", title="Rounds", icon=":material/autorenew:")],
     }
 )
 with session.guarded():

@@ -7,6 +7,11 @@ import streamlit as st
 # Blue and vermilion of Okabe and Ito: told apart by colour-blind people, and both readable on
 # white and on dark grey. Streamlit's own palette would change with the theme, these need not.
 _COLOURS = ("#1c86c7", "#d55e00", "#009e73")
+# One hue from the page's background to strong, so that the numbers stay readable on every shade.
+_SCALES = {
+    False: [[0.0, "#eef3f9"], [1.0, "#1c6fb0"]],
+    True: [[0.0, "#1a222d"], [1.0, "#2f8fd8"]],
+}
 _SYMBOLS = ("circle", "diamond", "square")
 _DASHES = ("solid", "dash", "dot")
 _TOOLS = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
@@ -106,10 +111,10 @@ def confusion(counts: pd.DataFrame) -> go.Figure:
             z=shares,
             x=list(counts.columns),
             y=list(counts.index),
-            text=counts,
-            texttemplate="%{text}",
+            text=counts.astype(str).where(counts > 0, ""),
+            texttemplate="<b>%{text}</b>",
             customdata=counts,
-            colorscale="Cividis",
+            colorscale=_SCALES[st.context.theme.type == "dark"],
             zmin=0,
             zmax=100,
             xgap=1,

@@ -43,7 +43,7 @@ def start_round(project: Project, found: rounds.Defaults) -> None:
             "The pool is empty, so there is nothing to choose from. Import images first.",
             icon=":material/download:",
         )
-        st.page_link("pages/overview.py", label="Go to the Overview", icon=":material/flag:")
+        st.page_link("screens/overview.py", label="Go to the Overview", icon=":material/flag:")
         return
     with st.form("start-round"):
         st.markdown(f"**Start round {found.number}**")

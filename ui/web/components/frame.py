@@ -9,7 +9,7 @@ _HERE = Path(__file__).parent
 _MARGINS = """<style>
 [data-testid="stMainBlockContainer"] { padding-left: 2.5rem; padding-right: 2.5rem;
     max-width: 1500px; }
-[data-testid="stSidebar"][aria-expanded="true"] { width: 224px !important;
+[data-testid="stSidebar"][data-collapsed="false"] { width: 224px !important;
     min-width: 224px !important; }
 </style>"""
 

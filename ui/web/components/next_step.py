@@ -8,7 +8,7 @@ from ui.web.components import forms
 from ui.web.views import rounds, work
 from ui.web.views.overview import NextStep
 
-PAGES = {"label": "pages/label.py", "read": "pages/rounds.py", "watch": "pages/rounds.py"}
+PAGES = {"label": "screens/label.py", "read": "screens/rounds.py", "watch": "screens/rounds.py"}
 
 
 def show(project: Project, step: NextStep) -> None:

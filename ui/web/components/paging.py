@@ -29,19 +29,31 @@ def show(page: GalleryPage, *, noun: str) -> None:
     before: list[int] = st.session_state.setdefault("pages-before", [])
     words, first, previous, following = st.columns([5, 1, 1, 1], vertical_alignment="center")
     words.markdown(_range(page, len(before), noun, known=bool(before) or not after))
-    if first.button("First", disabled=not after, width="stretch", icon=":material/first_page:"):
-        _go(0, [])
-        st.rerun()
-    if previous.button(
-        "Back", disabled=not before, width="stretch", icon=":material/chevron_left:"
-    ):
-        _go(before[-1], before[:-1])
-        st.rerun()
-    if following.button(
-        "Next", disabled=not page.last, width="stretch", icon=":material/chevron_right:"
-    ):
-        _go(page.last, [*before, after])
-        st.rerun()
+    # Callbacks run before the page is drawn; a rerun after the click would draw it twice.
+    first.button(
+        "First",
+        disabled=not after,
+        width="stretch",
+        icon=":material/first_page:",
+        on_click=_go,
+        args=(0, []),
+    )
+    previous.button(
+        "Back",
+        disabled=not before,
+        width="stretch",
+        icon=":material/chevron_left:",
+        on_click=_go,
+        args=(before[-1] if before else 0, before[:-1]),
+    )
+    following.button(
+        "Next",
+        disabled=not page.last,
+        width="stretch",
+        icon=":material/chevron_right:",
+        on_click=_go,
+        args=(page.last, [*before, after]),
+    )
 
 
 def _range(page: GalleryPage, pages_before: int, noun: str, *, known: bool) -> str:

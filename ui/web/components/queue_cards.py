@@ -24,7 +24,7 @@ def show(project: Project, found: queues.Work) -> None:
             "Nothing was sent to people yet. Start a round: it chooses images and fills the queue.",
             icon=":material/inbox:",
         )
-        st.page_link("pages/rounds.py", label="Go to Rounds", icon=":material/autorenew:")
+        st.page_link("screens/rounds.py", label="Go to Rounds", icon=":material/autorenew:")
         return
     doors, problem = _doors(project, project.id)
     if problem:
@@ -58,4 +58,6 @@ def _what_next(found: queues.Work) -> str:
             "Label Studio opens in a new tab. Answer with the number keys; the next image follows "
             "by itself. When both queues are empty, run the next round."
         )
+    if found.choosing:
+        return "Both queues are empty. The round under way fills them in a moment."
     return "Both queues are empty. Run the next round: it learns from these answers."

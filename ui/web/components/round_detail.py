@@ -60,7 +60,7 @@ def _batch(project: Project, details: rounds.Details) -> None:
     st.caption(f"The first {len(tiles)} images in the order people see them")
     clicked = grid.show(tiles, label=f"Batch of round {details.number}", key="batch")
     if clicked:
-        st.switch_page("pages/images.py", query_params={"image": clicked})
+        st.switch_page("screens/images.py", query_params={"image": clicked})
 
 
 def _steps(details: rounds.Details) -> None:

@@ -162,9 +162,8 @@ def _next_step(
         return NextStep(
             "label",
             f"Label {wording.counted(counts.waiting, 'image')}",
-            f"{wording.counted(counts.waiting, 'image')} of round {latest.number} and before wait "
-            f"for an answer: about {_effort(project, counts.waiting)} of work, the images that "
-            "teach the model most first.",
+            f"{wording.counted(counts.waiting, 'image')} sent to people, without an answer yet: "
+            f"about {_effort(project, counts.waiting)} of work, the most useful first.",
         )
     if _target_met(project, metrics):
         return NextStep(

@@ -50,12 +50,14 @@ class Work:
     """Everything the Label page shows.
 
     Attributes:
+        choosing: whether a round is under way, whose images are still to come.
         pushed: whether Label Studio ever got anything.
         annotators: columns annotator, answered, skipped, median seconds.
     """
 
     round_number: int | None
     queues: tuple[QueueStanding, ...]
+    choosing: bool
     pushed: bool
     annotators: pd.DataFrame
     pulled: str
@@ -89,6 +91,7 @@ def work(project: Project, *, now: datetime) -> Work:
     return Work(
         round_number=latest.number if latest else None,
         queues=standing,
+        choosing=bool(latest and latest.state == "running"),
         pushed=bool(bound),
         annotators=_annotators(people),
         pulled=_told(

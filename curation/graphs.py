@@ -1,0 +1,142 @@
+"""openvino graphs of a backbone that stay faithful in bf16.
+
+Plain bf16 gives embeddings of the default backbone a cosine to fp32 of 0.9963 at worst, and two causes
+make nearly all of that error. The first block works on 112 x 112 pixels with few channels, where
+rounding errors do not average out: `split` keeps it in fp32 for 13 % more time. Depthwise filters have
+few weights, whose rounding errors add up to a wrong brightness: `round_depthwise` rounds so that they
+cancel. Together: 0.9991 at worst. Setting a precision per node is not offered by openvino on a CPU.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from curation.backbones import Preprocessing
+
+Floats = npt.NDArray[np.float32]
+
+_WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
+
+
+def export(openvino: Any, model: nn.Module, preprocessing: Preprocessing, *, batch: int) -> Any:
+    """Trace a model into a graph that takes 8-bit pixels (batch, size, size, 3)."""
+    size = preprocessing.size
+    shape = [batch, 3, size, size]
+    with torch.inference_mode():
+        graph = openvino.convert_model(model, example_input=torch.zeros(shape), input=shape)
+    steps = openvino.preprocess.PrePostProcessor(graph)
+    entry = steps.input()
+    entry.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    entry.model().set_layout(openvino.Layout("NCHW"))
+    (
+        entry.preprocess()
+        .convert_element_type(openvino.Type.f32)
+        .mean([255 * value for value in preprocessing.mean])
+        .scale([255 * value for value in preprocessing.std])
+    )
+    return steps.build()
+
+
+def round_depthwise(openvino: Any, graph: Any) -> None:
+    """Round every depthwise filter to bf16 in place, keeping the sum of its weights.
+
+    Neighbouring pixels are alike, so what a filter does to a flat area, the sum of its weights, is
+    what rounding must preserve.
+    """
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "GroupConvolution":
+            continue
+        holder = node.input(1)
+        source = holder.get_source_output().get_node()
+        while source.get_type_name() != "Constant":
+            holder = source.input(0)
+            source = holder.get_source_output().get_node()
+        weights = np.array(source.data, np.float32)
+        filters = weights.reshape(-1, weights.shape[-1] * weights.shape[-2])
+        rounded = round_keeping_sums(filters).reshape(weights.shape)
+        constant = openvino.opset13.constant(rounded)
+        holder.replace_source_output(constant.output(0))
+
+
+def round_keeping_sums(rows: Floats) -> Floats:
+    """Round (R, K) to bf16, each error carried on to the next smaller value of its row."""
+    order = np.argsort(-np.abs(rows), axis=1)
+    carried = np.zeros(len(rows), np.float32)
+    rounded = np.empty_like(rows)
+    places = np.arange(len(rows))
+    for column in order.T:
+        wanted = rows[places, column] + carried
+        rounded[places, column] = _to_bf16(wanted)
+        carried = wanted - rounded[places, column]
+    return rounded
+
+
+def split(openvino: Any, graph: Any, convolutions: int) -> tuple[Any, Any] | None:
+    """Cut a graph behind its first convolutions, where one tensor alone goes on.
+
+    Returns:
+        The part before and the part after, None where there is no such place. The graph itself is
+        used up.
+    """
+    place = _cut_behind(graph, convolutions)
+    if place is None:
+        return None
+    output = place.output(0)
+    entry = openvino.opset13.parameter(output.get_partial_shape(), output.get_element_type())
+    consumers = list(output.get_target_inputs())
+    front = openvino.Model([output], graph.get_parameters(), "front")
+    for consumer in consumers:
+        consumer.replace_source_output(entry.output(0))
+    return front, openvino.Model(graph.get_results(), [entry], "rest")
+
+
+def _cut_behind(graph: Any, convolutions: int) -> Any:
+    """The last node behind so many weighted layers whose output is all that later nodes need."""
+    nodes = _data_nodes(graph)
+    position = {node.get_friendly_name(): at for at, node in enumerate(nodes)}
+    needed_until = {
+        node.get_friendly_name(): max(
+            (
+                position[target.get_node().get_friendly_name()]
+                for output in node.outputs()
+                for target in output.get_target_inputs()
+            ),
+            default=-1,
+        )
+        for node in nodes
+    }
+    found, alive, layers = None, set[str](), 0
+    for at, node in enumerate(nodes):
+        name = node.get_friendly_name()
+        layers += node.get_type_name() in _WEIGHTED
+        alive = {other for other in alive if needed_until[other] > at} | {name}
+        if layers > convolutions:
+            break
+        if layers == convolutions and alive == {name} and len(node.outputs()) == 1:
+            found = node
+    return found
+
+
+def _data_nodes(graph: Any) -> list[Any]:
+    """The nodes that depend on the input, in order; constants are left out."""
+    names: set[str] = set()
+    nodes = []
+    for node in graph.get_ordered_ops():
+        sources = (entry.get_source_output().get_node() for entry in node.inputs())
+        if node.get_type_name() == "Parameter" or any(
+            source.get_friendly_name() in names for source in sources
+        ):
+            names.add(node.get_friendly_name())
+            nodes.append(node)
+    return nodes
+
+
+def _to_bf16(values: Floats) -> Floats:
+    """The nearest bf16 numbers, as float32 (ties to even)."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    nearest: Floats = rounded.astype(np.uint32).view(np.float32)
+    return nearest
