@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Label Studio's child processes and the tests must never go out of this machine.
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: install demo test test-slow check format bench screenshots clean
+.PHONY: install demo test test-slow check docs format bench screenshots clean
 
 install: $(READY)
 
@@ -38,6 +38,10 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/cog --check -U -I . docs/reference/*.md
+
+docs: install
+	$(BIN)/cog -r -U -I . docs/reference/*.md
 
 format: install
 	$(BIN)/ruff check --fix .

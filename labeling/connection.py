@@ -436,6 +436,14 @@ class Connection(AbstractContextManager["Connection"]):
         said = self._wire.read(f"/api/annotations/{annotation_id}/", f"annotation {annotation_id}")
         return annotation_from(said.json())
 
+    def find_annotation(self, annotation_id: int) -> RemoteAnnotation | None:
+        """One annotation as it is now, or None where it was deleted."""
+        answer = self._wire.get(f"/api/annotations/{annotation_id}/")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        check(answer, f"read annotation {annotation_id}", url=self.url)
+        return annotation_from(as_json(answer))
+
     def update_annotation(
         self,
         annotation_id: int,

@@ -53,6 +53,10 @@ class Interface:
     image_field: str
 
 
+# What tasks and answers of our own interfaces are called, whatever the task and the classes.
+STANDARD = Interface("single-label", (), CHOICES, IMAGE, IMAGE)
+
+
 def labeling_xml(task: Task, classes: Sequence[str]) -> str:
     """The interface for choosing among `classes`.
 

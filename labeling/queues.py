@@ -8,13 +8,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from curation.catalog import Connection as Catalog
+from curation.catalog import annotations, remote
 from curation.catalog import images as image_rows
-from curation.catalog import remote
 from curation.catalog.remote import RemoteQueue
 from curation.errors import LabelStudioError, LabelStudioProjectGone
 from curation.records import Place, Queue
 from curation.workspace import Project
-from labeling import interfaces, server
+from labeling import interfaces, origins, server, tasks
 from labeling.connection import Connection
 from labeling.remote import RemoteProject
 from labeling.tasks import image_url
@@ -41,11 +42,10 @@ def find(project: Project, connection: Connection) -> dict[Queue, RemoteQueue]:
 
     Raises:
         LabelStudioProjectGone: a queue's project was deleted there.
+        LabelStudioError: it is another server, or the interface was changed by hand.
     """
-    with project.catalog.read() as reading:
-        known = remote.every(reading, project.id)
     found: dict[Queue, RemoteQueue] = {}
-    for queue in known:
+    for queue in bound(project):
         there = _its_project(project, connection, queue)
         if queue.url != connection.url:
             with project.catalog.write() as writing:
@@ -55,16 +55,34 @@ def find(project: Project, connection: Connection) -> dict[Queue, RemoteQueue]:
     return found
 
 
+def bound(project: Project) -> list[RemoteQueue]:
+    """The queues that are bound to a project, wherever it is."""
+    with project.catalog.read() as reading:
+        return remote.every(reading, project.id)
+
+
+def vanished(project: Project, connection: Connection) -> list[RemoteQueue]:
+    """The queues whose project is not on this server."""
+    gone = []
+    for queue in bound(project):
+        try:
+            if not is_at(project, connection, queue, connection.project(queue.remote_id)):
+                gone.append(queue)
+        except LabelStudioProjectGone:
+            gone.append(queue)
+    return gone
+
+
 def _its_project(project: Project, connection: Connection, queue: RemoteQueue) -> RemoteProject:
     try:
         there = connection.project(queue.remote_id)
     except LabelStudioProjectGone as error:
         raise LabelStudioProjectGone(
-            f"Label Studio's project {queue.remote_id} for the {queue.queue} queue was deleted. All "
-            "answers pulled so far are safe. `labelloop label rebuild` makes a new one from the "
-            "catalog."
+            f"Label Studio's project {queue.remote_id} for the {queue.queue} queue was deleted. "
+            "All answers pulled so far are safe. `labelloop label rebuild` makes a new one from "
+            "the catalog."
         ) from error
-    if queue.url != connection.url and there.title != _title(project, queue.queue):
+    if not is_at(project, connection, queue, there):
         raise LabelStudioError(
             f"The Label Studio at {connection.url} is another one than before ({queue.url}): its "
             f"project {queue.remote_id} is {there.title!r}. Connect to the former one, or run "
@@ -73,26 +91,52 @@ def _its_project(project: Project, connection: Connection, queue: RemoteQueue) -
     return there
 
 
+def is_at(
+    project: Project, connection: Connection, queue: RemoteQueue, there: RemoteProject
+) -> bool:
+    """Whether this is the project that the queue was bound to, and not another of its number."""
+    if queue.url == connection.url or there.title == _title(project, queue.queue):
+        return True
+    with project.catalog.read() as reading:
+        known = remote.tasks(reading, queue.id)
+    if not known:
+        return False
+    image_id, task_id = max(known.items(), key=lambda pair: pair[1])
+    said = next(connection.task_ids(queue.remote_id, after=task_id - 1), (0, None))
+    ours = tasks.mark(project.record.seed, image_id)
+    # A project that was taken over shows tasks which bear no mark of ours.
+    return said[0] == task_id and said[1] in (ours, None)
+
+
 def _check_interface(queue: RemoteQueue, there: RemoteProject) -> None:
     changes = interfaces.differences(there.label_config, queue.interface)
     if changes:
         raise LabelStudioError(
             f"The labeling interface of Label Studio's project {there.id} was changed by hand: "
-            f"{' '.join(changes)} Put it back there (Settings, Labeling Interface); nothing was "
-            "overwritten."
+            f"{'; '.join(change.rstrip('.') for change in changes)}. Put it back there (Settings, "
+            "Labeling Interface); nothing was overwritten."
         )
 
 
 def ensure(project: Project, connection: Connection, queue: Queue) -> RemoteQueue:
     """The queue's project, made if there is none yet."""
     found = find(project, connection)
-    if queue in found:
-        return found[queue]
+    return found[queue] if queue in found else _make(project, connection, queue)
+
+
+def renew(project: Project, connection: Connection, former: RemoteQueue) -> RemoteQueue:
+    """A new project for a queue whose own has vanished; what people answered there stays."""
+    return _make(project, connection, former.queue, former=former)
+
+
+def _make(
+    project: Project, connection: Connection, queue: Queue, *, former: RemoteQueue | None = None
+) -> RemoteQueue:
     record = project.record
     xml = interfaces.labeling_xml(record.task, record.classes)
     title = _title(project, queue)
     # A project that was made just before a kill is empty and ours by title and interface.
-    taken = _bound(project)
+    taken = {one.remote_id for one in bound(project)}
     made = next(
         (
             there
@@ -111,14 +155,33 @@ def ensure(project: Project, connection: Connection, queue: Queue) -> RemoteQueu
         show_predictions=queue == "batch",
     )
     with project.catalog.write() as writing:
+        if former is not None:
+            _forget(writing, project, former, list(remote.tasks(writing, former.id)))
         return remote.put(
             writing, project.id, queue, url=connection.url, remote_id=made.id, interface=xml
         )
 
 
-def _bound(project: Project) -> set[int]:
-    with project.catalog.read() as reading:
-        return {queue.remote_id for queue in remote.every(reading, project.id)}
+def bind_tasks(project: Project, queue: RemoteQueue, found: dict[int, int]) -> None:
+    """Remembers task ids by image id; numbers of deleted tasks are given out again by SQLite."""
+    with project.catalog.write() as writing:
+        before = remote.images_of_tasks(writing, queue.id, list(found.values()))
+        replaced = [image for task_id, image in before.items() if found.get(image) != task_id]
+        _forget(writing, project, queue, replaced)
+        remote.forget_tasks(writing, queue.id, list(found))
+        remote.add_tasks(writing, queue.id, found)
+
+
+def forget_tasks(project: Project, queue: RemoteQueue, image_ids: list[int]) -> None:
+    """Forgets tasks that are gone, and keeps what people answered in them."""
+    if image_ids:
+        with project.catalog.write() as writing:
+            _forget(writing, project, queue, image_ids)
+
+
+def _forget(writing: Catalog, project: Project, queue: RemoteQueue, image_ids: list[int]) -> None:
+    remote.forget_tasks(writing, queue.id, image_ids)
+    annotations.detach(writing, project.id, image_ids)
 
 
 def _title(project: Project, queue: Queue) -> str:
@@ -139,9 +202,15 @@ def show_images(
     """
     with project.catalog.read() as reading:
         places = image_rows.places(reading, image_ids)
+        records = image_rows.get_many(reading, image_ids)
     served: dict[Path, str] = {}
     shown: dict[int, tuple[str, str]] = {}
     for image_id, place in places.items():
+        adopted = origins.address(records[image_id].origin)
+        if adopted and shelf.server_folder is None:
+            # An existing server has the image already, and need not be able to read our copy.
+            shown[image_id] = (place.name, adopted)
+            continue
         root = _root(project, place)
         if root not in served:
             served[root] = _serve(project, connection, queue, root, place, shelf)

@@ -1,11 +1,11 @@
-"""Between the catalog and Label Studio: offer what a round's ledger holds, pull what people said.
+"""Between the catalog and Label Studio: offer what a round's ledger holds, pull what was answered.
 
-The catalog is the truth. Offering can be repeated at any point: images that have a task are known by
-their id in the task's data, and are looked for before anything is sent. Pulling can be repeated too:
-annotations are upserted by their id, and the cursor moves only with the rows it stands for.
+The catalog is the truth. Offering can be repeated at any point: images that have a task are known
+by their mark in the task's data, and are looked for before anything is sent. Pulling can be
+repeated too: annotations are upserted by their id, and the cursor moves only after the rows it
+stands for.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,14 +16,11 @@ from curation.catalog.bulk import batched
 from curation.catalog.remote import RemoteQueue
 from curation.errors import LabelStudioError
 from curation.progress import Report, silent
-from curation.records import LedgerRow, RemoteAnswer, RoundRecord
+from curation.records import LedgerRow, RoundRecord
 from curation.workspace import Project
-from labeling import consensus, queues, tasks
+from labeling import answers, interfaces, queues, tasks
 from labeling.connection import Connection, validation_errors
 from labeling.queues import Shelf
-from labeling.remote import RemoteAnnotation, RemoteTask
-
-logger = logging.getLogger(__name__)
 
 PUSHED_AT_ONCE = 1000
 PULLED_AT_ONCE = 500
@@ -58,9 +55,17 @@ def offer(
     if batch_rows:
         queue = queues.ensure(project, connection, "batch")
         _push(project, connection, queue, round, batch_rows, shelf=shelf, report=report)
-        connection.update_project(
-            queue.remote_id, model_version=model_version(round), show_predictions=True
-        )
+        _put_in_order(connection, queue, round)
+
+
+def _put_in_order(connection: Connection, queue: RemoteQueue, round: RoundRecord) -> None:
+    """Serves the round's images by its pre-labels, also in a project that was served otherwise."""
+    connection.update_project(
+        queue.remote_id,
+        sampling="uncertainty",
+        model_version=model_version(round),
+        show_predictions=True,
+    )
 
 
 def _push(
@@ -72,47 +77,71 @@ def _push(
     *,
     shelf: Shelf,
     report: Report,
-) -> None:
-    known = _reconcile(project, connection, queue)
+    size: int = 0,
+) -> int:
+    """Sends what is not there yet.
+
+    Args:
+        size: how many images the round sent in all, which the ranks are places among; as many as
+            there are rows if 0.
+
+    Returns:
+        How many tasks were made.
+    """
+    known = _reconcile(project, connection, queue, rows)
+    with project.catalog.read() as reading:
+        waiting = set(rounds.waiting(reading, project.id, queue=queue.queue))
+    # What was pushed and is gone, with its project or by hand, goes out again while it is wanted.
+    pending = [
+        row
+        for row in rows
+        if not row.pushed or (row.image_id not in known and row.image_id in waiting)
+    ]
     shown = queues.show_images(
         project,
         connection,
         queue,
-        [row.image_id for row in rows if row.image_id not in known],
+        [row.image_id for row in pending if row.image_id not in known],
         shelf,
     )
-    pending = [row for row in rows if not row.pushed]
-    hints = {row.image_id: _prediction(project, round, queue, row, len(rows)) for row in pending}
+    interface = interfaces.understood(queue.interface)
+    hints = {
+        row.image_id: _prediction(project, round, queue, row, size or len(rows)) for row in pending
+    }
     _validate(queue, [hint for hint in hints.values() if hint])
+    made = 0
     done = len(rows) - len(pending)
     for batch in batched(pending, PUSHED_AT_ONCE):
         fresh = [row for row in batch if row.image_id not in known]
-        made = connection.import_tasks(
+        numbers = connection.import_tasks(
             queue.remote_id,
             [
                 tasks.task(
-                    str(row.image_id),
+                    tasks.mark(project.record.seed, row.image_id),
                     name=shown[row.image_id][0],
                     url=shown[row.image_id][1],
                     predictions=[hint] if (hint := hints[row.image_id]) else [],
+                    interface=interface,
                 )
                 for row in fresh
             ],
         )
-        added = {row.image_id: task_id for row, task_id in zip(fresh, made, strict=True)}
-        with project.catalog.write() as writing:
-            remote.add_tasks(writing, queue.id, added)
+        added = {row.image_id: task_id for row, task_id in zip(fresh, numbers, strict=True)}
+        queues.bind_tasks(project, queue, added)
         connection.import_predictions(
             queue.remote_id,
             list(_missing_predictions(connection, round, batch, hints, known)),
         )
         if queue.queue == "reserve":
-            twice = _answered_twice(project, list(added))
-            connection.set_overlap([added[key] for key in twice], answers=2)
+            there = {row.image_id: (known | added)[row.image_id] for row in batch}
+            twice = _answered_twice(project, list(there))
+            connection.set_overlap([there[key] for key in twice], answers=2)
         with project.catalog.write() as writing:
             rounds.mark_pushed(writing, round.id, [row.image_id for row in batch])
+        made += len(fresh)
         done += len(batch)
         report(done, len(rows), f"push {queue.queue}")
+    return made
 
 
 def _prediction(
@@ -128,6 +157,7 @@ def _prediction(
         model_version=model_version(round),
         rank=row.rank,
         size=size,
+        interface=interfaces.understood(queue.interface),
     )
 
 
@@ -165,19 +195,23 @@ def _answered_twice(project: Project, image_ids: list[int]) -> list[int]:
     return [key for key in image_ids if (draws[key] >> 1) % SECOND_ANSWERS == 0]
 
 
-def _reconcile(project: Project, connection: Connection, queue: RemoteQueue) -> dict[int, int]:
+def _reconcile(
+    project: Project, connection: Connection, queue: RemoteQueue, rows: Sequence[LedgerRow]
+) -> dict[int, int]:
     """Task ids by image id, including tasks of an earlier push whose reply was lost."""
     with project.catalog.read() as reading:
         known = remote.tasks(reading, queue.id)
+    wanted = {row.image_id for row in rows} - set(known)
+    if not wanted:
+        return known
     newest = max(known.values(), default=0)
     lost = {
-        int(image_id): task_id
-        for task_id, image_id in connection.task_ids(queue.remote_id, after=newest)
-        if image_id is not None and image_id.isdigit()
+        image_id: task_id
+        for task_id, said in connection.task_ids(queue.remote_id, after=newest)
+        if (image_id := tasks.marked(said, project.record.seed)) is not None and image_id in wanted
     }
     if lost:
-        with project.catalog.write() as writing:
-            remote.add_tasks(writing, queue.id, lost)
+        queues.bind_tasks(project, queue, lost)
     return {**known, **lost}
 
 
@@ -203,83 +237,12 @@ def _pull_queue(
     changed: set[int] = set()
     seen = 0
     for batch in batched(news.tasks, PULLED_AT_ONCE):
-        changed |= _store(project, connection, queue, batch)
+        changed |= answers.store(project, connection, queue, batch)
         seen += len(batch)
         report(seen, 0, f"pull {queue.queue}")
     with project.catalog.write() as writing:
         remote.set_cursor(writing, queue.id, news.cursor.isoformat())
     return changed
-
-
-def _store(
-    project: Project, connection: Connection, queue: RemoteQueue, batch: Sequence[RemoteTask]
-) -> set[int]:
-    with project.catalog.read() as reading:
-        image_of = remote.images_of_tasks(reading, queue.id, [task.id for task in batch])
-        stored = annotations.remote_ids(reading, list(image_of.values()))
-    ours = [task for task in batch if task.id in image_of]
-    answers = [
-        answer
-        for task in ours
-        for annotation in task.annotations
-        if (answer := _answer(project, image_of[task.id], annotation))
-    ]
-    gone = {
-        remote_id
-        for task in ours
-        for remote_id in stored[image_of[task.id]] - {found.id for found in task.annotations}
-    }
-    if not answers and not gone:
-        return set()
-    people = {user.id: user for user in connection.users()} if answers else {}
-    with project.catalog.write() as writing:
-        annotator_ids = {
-            user_id: annotations.annotator_of_user(
-                writing,
-                project.id,
-                user_id,
-                name=people[user_id].name if user_id in people else f"user {user_id}",
-            )
-            for user_id in {answer.remote_user_id for answer in answers}
-        }
-        changed = annotations.put_remote(
-            writing, project.id, answers, annotator_ids=annotator_ids
-        ) | annotations.mark_deleted(writing, project.id, gone)
-        consensus.settle(writing, project, sorted(changed))
-    return changed
-
-
-def _answer(project: Project, image_id: int, found: RemoteAnnotation) -> RemoteAnswer | None:
-    """An annotation in our words; none for one that says nothing a label could follow from."""
-    said = tasks.answer(
-        found.result,
-        was_cancelled=found.was_cancelled,
-        parent_prediction=found.parent_prediction,
-        known_classes=project.record.classes,
-    )
-    for reason in said.ignored:
-        logger.warning("Annotation %d of image %d: %s", found.id, image_id, reason)
-    single = project.record.task == "single-label"
-    if not said.skipped and single and len(said.classes) != 1:
-        logger.warning(
-            "Annotation %d of image %d names %d classes; left out.",
-            found.id,
-            image_id,
-            len(said.classes),
-        )
-        return None
-    hinted = found.parent_prediction is not None and not said.skipped
-    return RemoteAnswer(
-        remote_id=found.id,
-        image_id=image_id,
-        remote_user_id=found.user_id or 0,
-        state="skipped" if said.skipped else "answered",
-        classes=project.record.ids_of(said.classes),
-        seconds=found.lead_time,
-        prelabel="none" if not hinted else "accepted" if said.accepted_prelabel else "corrected",
-        model_version="",
-        updated_at=found.updated_at.isoformat(),
-    )
 
 
 def sweep(project: Project, connection: Connection) -> int:
@@ -292,12 +255,63 @@ def sweep(project: Project, connection: Connection) -> int:
     """
     gone = 0
     for queue in queues.find(project, connection).values():
-        there = {task_id for task_id, _ in connection.task_ids(queue.remote_id)}
+        # First what we know: a task that is pushed meanwhile is not one that is gone.
         with project.catalog.read() as reading:
             known = remote.tasks(reading, queue.id)
-        lost = [image_id for image_id, task_id in known.items() if task_id not in there]
-        if lost:
-            with project.catalog.write() as writing:
-                remote.forget_tasks(writing, queue.id, lost)
+        there = dict(connection.task_ids(queue.remote_id))
+        seed = project.record.seed
+        lost = [
+            image_id
+            for image_id, task_id in known.items()
+            if task_id not in there or tasks.marked(there[task_id], seed) not in (None, image_id)
+        ]
+        queues.forget_tasks(project, queue, lost)
         gone += len(lost)
     return gone
+
+
+def rebuild(
+    project: Project, connection: Connection, *, shelf: Shelf, report: Report = silent
+) -> dict[str, int]:
+    """Makes projects that vanished anew, and sends again what still waits and has no task.
+
+    What people answered stays. A round that was interrupted sends its own images when it goes on.
+
+    Returns:
+        projects: how many were made; images: how many were sent again.
+    """
+    gone = queues.vanished(project, connection)
+    for former in gone:
+        queues.renew(project, connection, former)
+    sweep(project, connection)
+    sent = 0
+    for queue in queues.find(project, connection).values():
+        sent += _send_again(project, connection, queue, shelf=shelf, report=report)
+    return {"projects": len(gone), "images": sent}
+
+
+def _send_again(
+    project: Project, connection: Connection, queue: RemoteQueue, *, shelf: Shelf, report: Report
+) -> int:
+    with project.catalog.read() as reading:
+        ended = [one for one in rounds.every(reading, project.id) if one.state != "running"]
+        ledgers = {one.number: rounds.ledger(reading, one.id, queue=queue.queue) for one in ended}
+    newest = {row.image_id: number for number, rows in ledgers.items() for row in rows}
+    sent = 0
+    for round in ended:
+        rows = ledgers[round.number]
+        last = [row for row in rows if newest[row.image_id] == round.number]
+        made = _push(
+            project,
+            connection,
+            queue,
+            round,
+            last,
+            shelf=shelf,
+            report=report,
+            size=len(rows),
+        )
+        if made and queue.queue == "batch":
+            _put_in_order(connection, queue, round)
+        sent += made
+    return sent

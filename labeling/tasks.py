@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from curation.errors import InputError
-from labeling.interfaces import CHOICES, IMAGE
+from labeling.interfaces import STANDARD, Interface
 
 LOCAL_FILES = "/data/local-files/"
 
@@ -51,34 +51,62 @@ def served_path(url: str) -> tuple[str, str] | None:
     return (served, relative_path) if relative_path else None
 
 
+def mark(seed: int, image_id: int) -> str:
+    """An image's id as tasks carry it, with the project's seed: other projects count alike.
+
+    >>> mark(255, 17)
+    'ff-17'
+    """
+    return f"{seed:x}-{image_id}"
+
+
+def marked(mark: str | None, seed: int) -> int | None:
+    """The inverse of `mark`; None for a task of another project, or one that bears no mark.
+
+    >>> marked("ff-17", 255), marked("ff-17", 254), marked("17", 255)
+    (17, None, None)
+    """
+    whose, _, number = (mark or "").partition("-")
+    return int(number) if whose == f"{seed:x}" and number.isdecimal() else None
+
+
 def task(
     image_id: str,
     *,
     name: str,
     url: str,
     predictions: Sequence[Mapping[str, Any]] = (),
+    interface: Interface = STANDARD,
 ) -> dict[str, Any]:
     """An image as a task.
 
     Args:
-        image_id: ours; it comes back with every task, so that a lost reply can be reconciled.
+        image_id: from `mark`; it comes back with every task, so that a lost reply can be
+            reconciled.
         name: what annotators see in lists.
         url: from `image_url`, or any address that the annotator's browser can open.
         predictions: pre-labels to store with it.
+        interface: of the project that it is for.
     """
-    made: dict[str, Any] = {"data": {IMAGE: url, "labelloop_image": image_id, "name": name}}
+    data = {interface.image_field: url, "labelloop_image": image_id, "name": name}
+    made: dict[str, Any] = {"data": data}
     if predictions:
         made["predictions"] = [dict(one) for one in predictions]
     return made
 
 
-def chosen(classes: Sequence[str], *, confidence: float | None = None) -> list[dict[str, Any]]:
+def chosen(
+    classes: Sequence[str],
+    *,
+    confidence: float | None = None,
+    interface: Interface = STANDARD,
+) -> list[dict[str, Any]]:
     """The result part of an annotation or a prediction; no class gives an empty one."""
     if not classes:
         return []
     part: dict[str, Any] = {
-        "from_name": CHOICES,
-        "to_name": IMAGE,
+        "from_name": interface.control,
+        "to_name": interface.image_tag,
         "type": "choices",
         "value": {"choices": list(classes)},
     }
@@ -95,6 +123,7 @@ def prediction(
     rank: int,
     size: int,
     task_id: int | None = None,
+    interface: Interface = STANDARD,
 ) -> dict[str, Any]:
     """A pre-label that also says when its image is to be shown.
 
@@ -108,6 +137,7 @@ def prediction(
         rank: place in the batch, 0 first.
         size: how many images the batch has.
         task_id: for a task that exists already.
+        interface: of the project that it is for.
 
     Raises:
         InputError: the rank is not within the batch.
@@ -120,7 +150,7 @@ def prediction(
     made: dict[str, Any] = {
         "model_version": model_version,
         "score": rank / size,
-        "result": chosen(classes, confidence=confidence),
+        "result": chosen(classes, confidence=confidence, interface=interface),
     }
     return made if task_id is None else {"task": task_id, **made}
 
@@ -131,7 +161,7 @@ def answer(
     was_cancelled: bool = False,
     parent_prediction: int | None = None,
     known_classes: Sequence[str] | None = None,
-    control: str = CHOICES,
+    interface: Interface = STANDARD,
 ) -> Answer:
     """What an annotation says, whatever else somebody put into it.
 
@@ -140,7 +170,7 @@ def answer(
         was_cancelled: the annotation is a skip; its result does not count.
         parent_prediction: the prediction that it started from.
         known_classes: other classes are ignored with a reason; None accepts every class.
-        control: the name of the choices, another one for interfaces that are not ours.
+        interface: in which it was given.
     """
     if was_cancelled:
         return Answer(classes=(), skipped=True, accepted_prelabel=False)
@@ -148,7 +178,7 @@ def answer(
     ignored: list[str] = []
     origins: set[str] = set()
     for part in result:
-        reason = _foreign(part, control)
+        reason = _foreign(part, interface.control)
         if reason:
             ignored.append(reason)
             continue

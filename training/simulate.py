@@ -122,7 +122,9 @@ def run(
     Args:
         trial: of `truth.load`.
         plan: what to simulate.
-        workers: processes; by default one a usable core where the work is worth starting them.
+        workers: processes; by default one a usable core where the work is worth starting them. In
+            a script of your own that has no `if __name__ == "__main__":`, pass 1: new processes
+            read the script again.
         report: told after each curve; may raise `Cancelled`.
     """
     tasks = [(name, seed) for seed in range(plan.seeds) for name in plan.strategies]

@@ -402,6 +402,32 @@ def pull(project: Project, *, report: Report = silent) -> dict[str, Any]:
         return {**sync.pull(project, connection, report=report)}
 
 
+def adopt(
+    workspace: Workspace, remote_project_id: int, name: str = "", *, report: Report = silent
+) -> dict[str, Any]:
+    """Takes over a project of the workspace's Label Studio, or adds what is new in it."""
+    from labeling import adoption
+
+    with label_studio_of(workspace).connect() as connection:
+        found = adoption.run(workspace, connection, remote_project_id, name=name, report=report)
+    return {
+        "project": found.project.record.name,
+        "images": found.images,
+        "annotations": found.annotations,
+        "classes": list(found.project.record.classes),
+        "quarantined": [{"image": image, "reason": reason} for image, reason in found.quarantined],
+    }
+
+
+def rebuild(project: Project, *, report: Report = silent) -> dict[str, Any]:
+    """Makes vanished Label Studio projects anew and sends again what still waits."""
+    from labeling import sync
+
+    with people(project) as annotator:
+        connection, shelf = annotator.connected()
+        return {**sync.rebuild(project, connection, shelf=shelf, report=report)}
+
+
 def queue_links(project: Project) -> list[dict[str, Any]]:
     """The address at which people answer each queue, the reserve first."""
     found = label_studio_of(project.workspace)
@@ -448,9 +474,16 @@ def disable_annotator(project: Project, name: str) -> dict[str, Any]:
         found = {row["name"]: row for row in annotations.list_annotators(reading, project.id)}
     if name not in found:
         raise NotFound(f"No annotator {name!r}. There are: {', '.join(found) or 'none yet'}.")
-    if (user_id := found[name]["remote_user_id"]) is not None:
+    if found[name]["kind"] == "person":
+        from labeling import people as accounts
+
         with label_studio_of(project.workspace).connect() as connection:
-            connection.disable_annotator(user_id)
+            user_id = found[name]["remote_user_id"]
+            # Who has not answered anything yet is not bound to the account of that name.
+            everybody = connection.users() if user_id is None else []
+            behind = [user.id for user in everybody if accounts.match(user, [name])]
+            for one in behind or [user_id] * (user_id is not None):
+                connection.disable_annotator(one)
     with project.catalog.write() as writing:
         annotations.set_annotator_state(writing, project.id, name, "disabled")
     return {"annotator": name, "state": "disabled"}

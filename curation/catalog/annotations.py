@@ -224,19 +224,37 @@ def mark_deleted(connection: Connection, project_id: int, remote_ids: Iterable[i
 
 
 def remote_ids(connection: Connection, image_ids: Sequence[int]) -> dict[int, set[int]]:
-    """Label Studio's ids of the live annotations of these images, by image."""
+    """Label Studio's ids of the live annotations of these images, by image; see `detach`."""
     found: dict[int, set[int]] = {image_id: set() for image_id in image_ids}
     for batch in batched(image_ids):
         rows = connection.execute(
             select(annotations.c.image_id, annotations.c.remote_id).where(
                 annotations.c.image_id.in_(batch),
-                annotations.c.remote_id.is_not(None),
+                annotations.c.remote_id > 0,
                 annotations.c.state != "deleted",
             )
         )
         for row in rows:
             found[row.image_id].add(row.remote_id)
     return found
+
+
+def detach(connection: Connection, project_id: int, image_ids: Sequence[int]) -> None:
+    """Keeps the answers to these images for good, since their tasks are gone from Label Studio.
+
+    Their numbers there become negative: a later task without them does not count as a deletion, and
+    a new Label Studio may give the same numbers out again.
+    """
+    for batch in batched(image_ids):
+        connection.execute(
+            update(annotations)
+            .where(
+                annotations.c.project_id == project_id,
+                annotations.c.image_id.in_(batch),
+                annotations.c.remote_id > 0,
+            )
+            .values(remote_id=-annotations.c.id)
+        )
 
 
 def _write(connection: Connection, annotation_id: int | None, values: dict[str, Any]) -> None:

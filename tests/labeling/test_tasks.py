@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import InputError
 from labeling import tasks
+from labeling.interfaces import STANDARD
 
 classes = st.lists(st.text(min_size=1), max_size=5, unique=True)
 path_part = st.text(
@@ -101,5 +104,5 @@ def test_answer__ignores_what_was_not_asked_with_a_reason() -> None:
 
 def test_answer__control_of_another_interface() -> None:
     result = [{"type": "choices", "from_name": "verdict", "value": {"choices": ["a"]}}]
-    assert tasks.answer(result, control="verdict").classes == ("a",)
+    assert tasks.answer(result, interface=replace(STANDARD, control="verdict")).classes == ("a",)
     assert tasks.answer(result).classes == ()

@@ -128,7 +128,7 @@ def test_check_file_system__network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         SimpleNamespace(mountpoint="/", fstype="ext4"),
         SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4"),
     ]
-    monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: mounts)
     assert not doctor.check_file_system(tmp_path / "w", external_catalog=False).ok
     assert doctor.check_file_system(tmp_path / "w", external_catalog=True).ok
     assert doctor.check_file_system(tmp_path.parent, external_catalog=False).ok

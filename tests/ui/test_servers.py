@@ -261,8 +261,12 @@ def test_start__with_an_existing_label_studio(
     workspace = made.workspace
     with pytest.raises(LabelStudioRefused):
         external.remember(workspace, label_studio.url, "0" * 40)
+    with pytest.raises(InputError, match="is not a folder"):
+        external.remember(workspace, label_studio.url, "0" * 40, root=tmp_path / "missing")
     assert servers.remembered(workspace) is None
-    external.remember(workspace, label_studio.url, label_studio.credentials.token)
+    token = label_studio.credentials.token
+    external.remember(workspace, label_studio.url, token, root=tmp_path)
+    assert workspace.settings.label_studio_root == str(tmp_path.resolve())
     path = workspace.path / "label-studio" / external.FILE
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert label_studio.credentials.token not in (workspace.path / "labelloop.toml").read_text()
@@ -307,7 +311,7 @@ def test_normalized__refuses_what_is_no_postgresql(url: str) -> None:
 
 def test_interruptible__second_signal_does_not_cut_the_stopping_short() -> None:
     stopped = False
-    with pytest.raises(KeyboardInterrupt), supervisor.interruptible():
+    with pytest.raises(KeyboardInterrupt), servers.interruptible():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)

@@ -16,6 +16,7 @@ from curation import workspace as workspaces
 from curation.catalog import annotations, images, jobs, labels, remote, reserve, rounds, runs
 from curation.records import LedgerRow, Queue, RemoteAnswer, RoundRecord, Target
 from curation.workspace import Project
+from training import evaluation
 
 CLASSES = ("zero", "one", "two")
 URL = "http://127.0.0.1:9"  # the discard port: nothing answers there
@@ -143,28 +144,17 @@ def _add_model(
     rounds.set_run(connection, one.id, run_id)
 
 
-def figure(value: float, n: int) -> dict[str, Any]:
-    """A figure of quality with a plausible interval."""
-    half = 1.96 * (value * (1 - value) / n) ** 0.5
-    return {"value": value, "n": n, "ci": [max(value - half, 0.0), min(value + half, 1.0)]}
-
-
 def metrics(classes: tuple[str, ...], quality: float, *, n: int) -> dict[str, Any]:
-    """What a round records about a model of this balanced accuracy."""
-    share = n // len(classes)
-    right = round(quality * share)
-    wrong = share - right
-    matrix = np.eye(len(classes), dtype=int) * right
-    for row in range(len(classes)):
-        matrix[row][(row + 1) % len(classes)] += wrong
-    kinds = ("precision", "recall", "f1", "auroc")
-    return {
-        "balanced_accuracy": figure(quality, n),
-        "accuracy": figure(min(quality + 0.03, 0.99), n),
-        "macro_f1": figure(quality - 0.01, n),
-        "per_class": {name: {kind: figure(quality, share) for kind in kinds} for name in classes},
-        "confusion": {"classes": list(classes), "matrix": matrix.tolist()},
-    }
+    """What a round records about a model that is right in about this share of each class."""
+    count = len(classes)
+    truth = np.arange(n) % count
+    position = np.arange(n) // count  # within the class
+    right = position < quality * np.bincount(truth, minlength=count)[truth]
+    predicted = np.where(right, truth, (truth + 1 + position % (count - 1)) % count)
+    probabilities = np.full((n, count), 0.2 / (count - 1))
+    probabilities[np.arange(n), predicted] = 0.8
+    rng = np.random.default_rng(0)
+    return evaluation.evaluate(probabilities, truth, classes, rng=rng).as_json()
 
 
 def _bind_queues(connection: Any, project: Project, ledger: list[LedgerRow]) -> None:

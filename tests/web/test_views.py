@@ -45,7 +45,7 @@ def test_standing__waiting_images_come_before_the_next_round(played: Project) ->
     assert found.next_step.act == "label"
     assert found.next_step.button == f"Label {waiting} images"
     assert found.metrics_of_round == 1
-    assert found.metrics["balanced_accuracy"]["value"] == 0.8
+    assert found.metrics["balanced_accuracy"]["value"] == pytest.approx(0.8, abs=0.05)
     assert found.target == "balanced accuracy 92 %"
 
 
@@ -195,7 +195,7 @@ def test_curve__one_point_for_each_measured_round(played: Project) -> None:
 
     assert list(curve["metric"]) == ["Balanced accuracy", "Accuracy"]
     assert list(curve["round"]) == [1, 1]
-    assert curve["value"].iloc[0] == pytest.approx(80)
+    assert curve["value"].iloc[0] == pytest.approx(80, abs=5)
     assert (curve["low"] < curve["value"]).all()
     assert (curve["value"] < curve["high"]).all()
 
@@ -216,7 +216,7 @@ def test_details__classes_confusion_steps_and_reasons(played: Project) -> None:
     found = round_views.details(played, 1)
 
     assert list(found.per_class["class"]) == list(scenario.CLASSES)
-    assert found.confusion.to_numpy().sum() == 3 * found.per_class["n"].iloc[0]
+    assert found.confusion.to_numpy().sum() == found.per_class["n"].sum()
     assert list(found.steps["step"]) == ["pull", "labels", "train", "evaluate", "select", "push"]
     assert found.reasons["images"].sum() == 8
     assert found.sent == 12

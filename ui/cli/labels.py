@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     nouns = typer.Typer(no_args_is_help=True, help="Answers: pull them, see how far they are.")
     nouns.command("pull")(pull)
     nouns.command("status")(status)
+    nouns.command("rebuild")(rebuild)
     app.add_typer(nouns, name="label")
     people = typer.Typer(no_args_is_help=True, help="The people who label.")
     people.command("add")(add)
@@ -56,6 +57,26 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     session.show(result, as_json=as_json, lines=lines)
 
 
+def rebuild(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Make a project that was deleted in Label Studio anew; all answers stay.
+
+    Tasks that were deleted there are sent again where they still wait for an answer.
+
+    Example: labelloop label rebuild
+    """
+    from ui import wiring
+
+    project = session.project(workspace)
+    with session.progress() as report:
+        result = wiring.rebuild(project, report=report)
+    lines = [
+        f"Made {result['projects']} projects anew and sent {result['images']:,} images again."
+        if result["projects"] or result["images"]
+        else "Nothing is missing in Label Studio."
+    ]
+    session.show(result, as_json=as_json, lines=lines)
+
+
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
 
 
@@ -69,7 +90,12 @@ def add(
     from ui import wiring
 
     result = wiring.add_annotator(session.project(workspace), name)
-    lines = [f"Send {name} this link; it lets them make their own log-in:", result["invitation"]]
+    lines = [
+        f"Send {name} this link; it lets them make their own log-in:",
+        result["invitation"],
+        f"Their answers count as {name}'s if the e-mail address they choose begins with that name "
+        "(spaces and punctuation aside), and otherwise stand under the address.",
+    ]
     session.show(result, as_json=as_json, lines=lines)
 
 

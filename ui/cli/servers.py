@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,6 +42,13 @@ def up(
             f"Remembered; {OWN!r} goes back to one of our own.",
         ),
     ] = "",
+    label_studio_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The document root of that Label Studio, as mounted here; images lie below it.",
+        ),
+    ] = None,
     public_url: Annotated[
         str,
         typer.Option(metavar="URL", help="The address of the TLS proxy through which others come."),
@@ -73,7 +81,7 @@ def up(
 
         place = databases.use(place, database)
     if label_studio_url:
-        _choose_label_studio(place, label_studio_url)
+        _choose_label_studio(place, label_studio_url, label_studio_root)
     new = servers.log_in(place) is None
     options = servers.Options(
         app_port=app_port, label_studio_port=label_studio_port, public_url=public_url
@@ -98,7 +106,7 @@ def up(
         session.tell("Stopped.")
 
 
-def _choose_label_studio(place: "Workspace", url: str) -> None:
+def _choose_label_studio(place: "Workspace", url: str, root: Path | None) -> None:
     from curation.errors import InputError
     from ui.servers import external
 
@@ -113,12 +121,13 @@ def _choose_label_studio(place: "Workspace", url: str) -> None:
             f"A token is needed for {url}. Copy it from the account page there and set "
             f"{TOKEN_VARIABLE}."
         )
-    external.remember(place, url, token)
+    external.remember(place, url, token, root=root)
 
 
 def show_up(
     place: "Workspace", found: Any, *, as_json: bool, first_line: str, new: bool = False
 ) -> None:
+    """Prints the addresses and the log-in; the password only when it was `new`ly made."""
     from ui import servers
     from ui.servers import state
 

@@ -9,8 +9,9 @@
 
 from ui.servers.background import NAMES, detach, down, follow, tail
 from ui.servers.external import External, remembered
+from ui.servers.signals import interruptible
 from ui.servers.state import State, up
-from ui.servers.supervisor import Options, Running, interruptible, log_in, start
+from ui.servers.supervisor import Options, Running, log_in, start
 
 __all__ = [
     "NAMES",

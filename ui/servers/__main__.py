@@ -8,7 +8,7 @@ from pathlib import Path
 
 from curation import workspace as workspaces
 from curation.errors import LabelloopError
-from ui.servers import supervisor
+from ui.servers import signals, supervisor
 
 logger = logging.getLogger("ui.servers")
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = supervisor.Options(**given)
     try:
         with (
-            supervisor.interruptible(),
+            signals.interruptible(),
             supervisor.start(workspace, options, tell=logger.info) as running,
         ):
             logger.info("Up: %s and %s", running.app_url, running.label_studio_public_url)

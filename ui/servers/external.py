@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curation import files
-from curation.errors import LabelStudioError
+from curation.errors import InputError, LabelStudioError
 from curation.workspace import Workspace
 from labeling import connection
 
@@ -24,25 +24,39 @@ class External:
     token: str = field(repr=False)
 
 
-def remember(workspace: Workspace, url: str, token: str) -> External:
+def remember(workspace: Workspace, url: str, token: str, *, root: Path | None = None) -> External:
     """Uses this server from now on, once it has answered.
 
+    Args:
+        workspace: whose.
+        url: its address.
+        token: of the person as whom we talk to it.
+        root: its document root, as seen from here, where it may show images without a copy.
+
     Raises:
+        InputError: the root is not a folder.
         LabelStudioError: nothing answers, the token is wrong, or the server is too old.
     """
+    if root is not None and not root.is_dir():
+        raise InputError(
+            f"{root} is not a folder. Name the LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT of {url}, as "
+            "it is mounted on this machine."
+        )
     with connection.connect(url, token) as opened:
         opened.require_supported()
         found = External(opened.url, token.strip())
     folder = private_folder(workspace)
     files.write_json(folder / FILE, vars(found), mode=0o600)
-    workspace.change(label_studio_url=found.url)
+    workspace.change(
+        label_studio_url=found.url, label_studio_root=str(root.resolve()) if root else ""
+    )
     return found
 
 
 def forget(workspace: Workspace) -> None:
     """Goes back to a Label Studio of our own."""
     (workspace.path / "label-studio" / FILE).unlink(missing_ok=True)
-    workspace.change(label_studio_url="")
+    workspace.change(label_studio_url="", label_studio_root="")
 
 
 def remembered(workspace: Workspace) -> External | None:

@@ -2,14 +2,13 @@
 
 import logging
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from urllib.parse import urlsplit
 
 from curation.errors import InputError, LabelloopError, LabelStudioError
@@ -260,31 +259,6 @@ def stop_left_over(workspace: Workspace, *, tell: Tell) -> list[str]:
     if names:
         tell(f"Stopped what an earlier start had left running: {', '.join(names)}.")
     return names
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets SIGTERM and a closed terminal end the block as Ctrl-C does, and only once.
-
-    Raises:
-        KeyboardInterrupt: at the first of them. Later ones are ignored, so that stopping is not
-            cut short.
-    """
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # otherwise started with nohup
-        numbers.append(signal.SIGHUP)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for other in numbers:
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def log_in(workspace: Workspace) -> server.Credentials | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from curation.catalog import images, labels, rounds
-from curation.records import LedgerRow, Queue, RoundRecord
+from curation.records import LedgerRow, ProjectRecord, Queue, RoundRecord
 from curation.workspace import Project
 from ui.web.views import gallery, wording
 from ui.web.views.gallery import Tile
@@ -172,8 +172,8 @@ def details(project: Project, number: int) -> Details:
         facts=_facts(one, ledger),
         advice=record.get("advice", ""),
         metrics={key: metrics[key] for key in METRICS if wording.known(metrics.get(key))},
-        per_class=_per_class(metrics.get("per_class") or {}),
-        confusion=_confusion(metrics.get("confusion") or {}),
+        per_class=_per_class(metrics.get("per_class") or []),
+        confusion=_confusion(metrics.get("confusion") or [], project.record),
         steps=pd.DataFrame(
             [(name, step["seconds"]) for name, step in steps.items()], columns=["step", "seconds"]
         ),
@@ -196,22 +196,24 @@ def _facts(one: RoundRecord, ledger: list[LedgerRow]) -> tuple[tuple[str, str], 
     return tuple((name, value) for name, value in facts if value)
 
 
-def _per_class(found: dict[str, dict[str, wording.Figure]]) -> pd.DataFrame:
+def _per_class(found: list[dict[str, Any]]) -> pd.DataFrame:
     kinds = ("precision", "recall", "f1", "auroc")
     return pd.DataFrame(
         [
-            {"class": name}
-            | {kind: _cell(figures.get(kind)) for kind in kinds}
-            | {"n": (figures.get("recall") or {}).get("n")}
-            for name, figures in found.items()
+            {"class": one["class"]}
+            | {kind: _cell(one.get(kind)) for kind in kinds}
+            | {"n": one["support"]}
+            for one in found
         ],
         columns=["class", *kinds, "n"],
     )
 
 
-def _confusion(found: dict[str, Any]) -> pd.DataFrame:
-    classes = found.get("classes", [])
-    return pd.DataFrame(found.get("matrix", []), index=classes, columns=classes)
+def _confusion(counts: list[list[Any]], project: ProjectRecord) -> pd.DataFrame:
+    """Empty for multi-label: each class has a table of its own there."""
+    if project.task == "multi-label" or len(counts) != len(project.classes):
+        return pd.DataFrame()
+    return pd.DataFrame(counts, index=project.classes, columns=project.classes)
 
 
 def _reasons(ledger: list[LedgerRow]) -> pd.DataFrame:

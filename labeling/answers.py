@@ -1,0 +1,144 @@
+"""What people said in Label Studio, written into the catalog with the labels that follow from it.
+
+Everything here can be repeated: annotations are known by their id, a changed one is kept beside
+what it said before, and one counts as deleted only once the server says that it is not there.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from curation.catalog import annotations, remote, rounds
+from curation.catalog.remote import RemoteQueue
+from curation.records import RemoteAnswer
+from curation.workspace import Project
+from labeling import consensus, interfaces, people, queues, tasks
+from labeling.connection import Connection
+from labeling.interfaces import Interface
+from labeling.remote import RemoteAnnotation, RemoteTask
+
+logger = logging.getLogger(__name__)
+
+
+def store(
+    project: Project, connection: Connection, queue: RemoteQueue, batch: Sequence[RemoteTask]
+) -> set[int]:
+    """Brings the catalog to what these tasks say now.
+
+    Returns:
+        The images whose answers changed.
+    """
+    image_of = _images(project, queue, batch)
+    ours = [task for task in batch if task.id in image_of]
+    interface = interfaces.understood(queue.interface)
+    answers: list[RemoteAnswer] = []
+    unsaid: set[int] = set()
+    for task in ours:
+        for annotation in task.annotations:
+            answer = _answer(project, image_of[task.id], task, annotation, interface)
+            if answer is None:
+                unsaid.add(annotation.id)
+            else:
+                answers.append(answer)
+    gone = _gone(project, connection, queue, {image_of[task.id]: task for task in ours})
+    if not answers and not gone and not unsaid:
+        return set()
+    users = connection.users() if answers else []
+    with project.catalog.write() as writing:
+        # Deleted ones first: SQLite may give the number of a deleted annotation to a new one.
+        changed = annotations.mark_deleted(writing, project.id, gone | unsaid)
+        annotator_ids = people.annotator_ids(
+            writing, project.id, (answer.remote_user_id for answer in answers), users
+        )
+        changed |= annotations.put_remote(writing, project.id, answers, annotator_ids=annotator_ids)
+        consensus.settle(writing, project, sorted(changed))
+    return changed
+
+
+def _images(project: Project, queue: RemoteQueue, batch: Sequence[RemoteTask]) -> dict[int, int]:
+    """Image ids by task id; what a task says of itself outranks what we remember of its number.
+
+    A push may have been cut short after Label Studio took its tasks, and people may have answered
+    them since; such a task is one that we wait for.
+    """
+    seed = project.record.seed
+    with project.catalog.read() as reading:
+        known = remote.images_of_tasks(reading, queue.id, [task.id for task in batch])
+        said = {task.id: image for task in batch if (image := tasks.marked(task.image_id, seed))}
+        news = {task_id: image for task_id, image in said.items() if known.get(task_id) != image}
+        awaited = set(rounds.waiting(reading, project.id, queue=queue.queue)) if news else set()
+    for task_id in news:
+        known.pop(task_id, None)
+    found = {image: task_id for task_id, image in news.items() if image in awaited}
+    if found:
+        queues.bind_tasks(project, queue, found)
+    return known | {task_id: image for image, task_id in found.items()}
+
+
+def _gone(
+    project: Project,
+    connection: Connection,
+    queue: RemoteQueue,
+    task_of: dict[int, RemoteTask],
+) -> set[int]:
+    """Annotations of these images that were deleted; those in another queue's task were not."""
+    with project.catalog.read() as reading:
+        stored = annotations.remote_ids(reading, list(task_of))
+        every = remote.every(reading, project.id)
+    gone: set[int] = set()
+    for image_id, task in task_of.items():
+        there = {annotation.id for annotation in task.annotations}
+        for remote_id in sorted(stored[image_id] - there):
+            # Also what another process stored since this task was read.
+            found = connection.find_annotation(remote_id)
+            with project.catalog.read() as reading:
+                shown = found is not None and any(
+                    remote.images_of_tasks(reading, one.id, [found.task_id]).get(found.task_id)
+                    == image_id
+                    for one in every
+                )
+            if not shown:
+                gone.add(remote_id)
+    return gone
+
+
+def _answer(
+    project: Project,
+    image_id: int,
+    task: RemoteTask,
+    found: RemoteAnnotation,
+    interface: Interface,
+) -> RemoteAnswer | None:
+    """An annotation in our words; none for one that says nothing a label could follow from."""
+    said = tasks.answer(
+        found.result,
+        was_cancelled=found.was_cancelled,
+        parent_prediction=found.parent_prediction,
+        known_classes=project.record.classes,
+        interface=interface,
+    )
+    for reason in said.ignored:
+        logger.warning("Annotation %d of image %d: %s", found.id, image_id, reason)
+    single = project.record.task == "single-label"
+    if not said.skipped and (
+        (single and len(said.classes) != 1) or (said.ignored and not said.classes)
+    ):
+        logger.warning(
+            "Annotation %d of image %d names %d of the project's classes; left out.",
+            found.id,
+            image_id,
+            len(said.classes),
+        )
+        return None
+    hinted = found.parent_prediction is not None and not said.skipped
+    versions = {one.get("id"): str(one.get("model_version") or "") for one in task.predictions}
+    return RemoteAnswer(
+        remote_id=found.id,
+        image_id=image_id,
+        remote_user_id=found.user_id or 0,
+        state="skipped" if said.skipped else "answered",
+        classes=project.record.ids_of(said.classes),
+        seconds=found.lead_time,
+        prelabel="none" if not hinted else "accepted" if said.accepted_prelabel else "corrected",
+        model_version=versions.get(found.parent_prediction, "") if hinted else "",
+        updated_at=found.updated_at.isoformat(),
+    )
