@@ -1,8 +1,8 @@
 """Embeddings on disk, and the loop that computes those which are missing.
 
 A store is a folder of append-only shards: `NAME.npy`, float16 (N, d), and `NAME.ids.npy`, int64
-(N,). The id file is renamed into place last and so marks the shard as complete: a kill at any moment
-leaves a shard or none. Where an id occurs twice, the later shard counts.
+(N,). The id file is renamed into place last and so marks the shard as complete: a kill at any
+moment leaves a shard or none. Where an id occurs twice, the later shard counts.
 """
 
 import json

@@ -1,14 +1,20 @@
 """The embeddings of a project: made for the images that have none, then read by id."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from curation import files
 from curation.catalog import images as image_rows
+from curation.catalog.bulk import batched
 from curation.errors import FingerprintMismatch
 from curation.progress import Report, silent
 from curation.workspace import Project
+
+if TYPE_CHECKING:
+    from curation.embeddings import EmbeddingStore
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 
@@ -48,12 +54,9 @@ def prepare(project: Project, *, backbone: str = "", report: Report = silent) ->
     name = backbone or project.workspace.settings.backbone or DEFAULT_BACKBONE
     home = project.workspace.folder("embeddings")
     fingerprint = _known_fingerprints(home).get(name, "")
-    with project.catalog.read() as connection:
-        locations = dict(image_rows.usable(connection, project.id))
     if fingerprint:
         store = EmbeddingStore(home / fingerprint[:16], fingerprint)
-        missing = store.missing(list(locations))
-        if not len(missing):
+        if not _missing(project, store):
             _choose(project, backbone)
             return Prepared(store.folder, fingerprint, name, 0, 0.0, 0.0, ())
     report(0, 0, "load backbone")
@@ -69,10 +72,10 @@ def prepare(project: Project, *, backbone: str = "", report: Report = silent) ->
     _choose(project, backbone)
     store = EmbeddingStore(home / opened.fingerprint[:16], opened.fingerprint)
     _remember(home, name, opened.fingerprint)
-    missing = [int(key) for key in store.missing(list(locations))]
+    missing = _missing(project, store)
     engine = inference.open(opened, cache=home / "engines")
     done = embed(
-        ((key, Path(locations[key])) for key in missing),
+        _located(project, missing),
         store,
         engine,
         progress=lambda count, _seconds: report(count, len(missing), "embed"),
@@ -91,6 +94,23 @@ def prepare(project: Project, *, backbone: str = "", report: Report = silent) ->
         images_per_second=done.images_per_second,
         unusable=unusable,
     )
+
+
+def _missing(project: Project, store: "EmbeddingStore") -> list[int]:
+    """Ids of the usable images that have no embedding, in their order."""
+    found: list[int] = []
+    with project.catalog.read() as connection:
+        for batch in batched(image_rows.usable(connection, project.id), 10_000):
+            found.extend(store.missing([image_id for image_id, _ in batch]))
+    return found
+
+
+def _located(project: Project, ids: list[int]) -> Iterator[tuple[int, Path]]:
+    """Where the images lie, looked up as the embedding gets to them."""
+    for batch in batched(ids):
+        with project.catalog.read() as connection:
+            places = image_rows.places(connection, batch)
+        yield from ((image_id, Path(places[image_id].location)) for image_id in batch)
 
 
 def _choose(project: Project, backbone: str) -> None:

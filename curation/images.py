@@ -231,7 +231,8 @@ def inspect_many(
 ) -> Iterator[tuple[Path, Inspection | UnreadableImage]]:
     """Inspect files in parallel; yield results in the order of `paths`, holding a window of them.
 
-    Threads, because hashing and decoding release the GIL: benchmarks/embedding.py compares.
+    Threads, because decoding and hashing release the GIL: on 500-pixel JPEGs they are as fast as
+    spawned processes, on 112-pixel PNGs two thirds of that, at over 2,000 files a second.
 
     Args:
         paths: consumed only as far ahead as the window reaches.

@@ -97,7 +97,7 @@ def run(
     return outcome
 
 
-@dataclass
+@dataclass(slots=True)
 class _Wanted:
     row: Row
     classes: tuple[int, ...] | None

@@ -133,6 +133,19 @@ class ReserveRow:
 
 
 @dataclass(frozen=True)
+class ReserveProgress:
+    """How many images the reserve holds, has sent to people and has answers of.
+
+    `prefix`: how many of its order lie before the first one without an answer, which figures use.
+    """
+
+    images: int
+    offered: int
+    answered: int
+    prefix: int
+
+
+@dataclass(frozen=True)
 class RemoteAnswer:
     """One annotation as it stands in Label Studio now, read into our words."""
 

@@ -67,7 +67,7 @@ def create(project: Project, *, filters: dict[str, Any] | None = None) -> Snapsh
         # Also what tells two projects apart whose rows are the same.
         metadata={"project": project.record.name, "classes": json.dumps(project.record.classes)},
     )
-    pq.write_table(pa.Table.from_pylist(entries, schema=schema), content)
+    pq.write_table(pa.Table.from_pylist(entries, schema=schema), content)  # type: ignore[no-untyped-call]
     digest = hashlib.sha256(content.getvalue()).hexdigest()
     snapshot_id = f"s-{digest[:12]}"
     with project.catalog.read() as connection:

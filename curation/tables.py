@@ -16,7 +16,7 @@ CONSENT_COLUMNS = ("consent", "model_release", "release", "permission")
 DELIMITERS = ",;\t|"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of a table of images: `labels` is none where the cell is empty."""
 

@@ -56,9 +56,16 @@ class Workspace:
         return Catalog(url or f"sqlite:///{self.path / 'catalog.sqlite3'}")
 
     def folder(self, name: str) -> Path:
-        """A folder of the workspace, made if it is missing."""
+        """A folder of the workspace, made if it is missing.
+
+        Raises:
+            WorkspaceError: it cannot be made.
+        """
         folder = self.path / name
-        folder.mkdir(exist_ok=True, parents=True)
+        try:
+            folder.mkdir(exist_ok=True, parents=True)
+        except OSError as error:
+            raise WorkspaceError(f"Cannot make {folder}: {error.strerror}.") from error
         return folder
 
     def change(self, **values: str) -> None:

@@ -227,7 +227,8 @@ def _looked_at(
     shutil.rmtree(home, ignore_errors=True)  # what a killed call left
     home.mkdir()
     try:
-        return list(_inspected(project, connection, fresh, interface, home))
+        found = {row.origin: row for row in _inspected(project, connection, fresh, interface, home)}
+        return [found[origin] for origin in fresh]
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

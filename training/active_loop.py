@@ -5,7 +5,10 @@ killed goes on at the first step that is not done, with the same seed and the sa
 sent to people stands in the ledger before anything is pushed, and pushing is idempotent.
 """
 
+import fcntl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from curation.catalog import annotations, reserve, rounds
@@ -35,6 +38,28 @@ def run(
         Cancelled: asked to stop; the same command goes on.
     """
     settings.check()
+    with _alone(project):
+        return _run(project, settings, annotator, report)
+
+
+@contextmanager
+def _alone(project: Project) -> Iterator[None]:
+    """One process at a time works on a project's rounds; the lock goes with its process."""
+    path = project.workspace.folder("runs") / f".round-p{project.id}.lock"
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RoundError(
+                f"Another process is running a round of {project.record.name!r}. Wait for it to "
+                "end; `labelloop rounds list` shows how far it is."
+            ) from error
+        yield
+
+
+def _run(
+    project: Project, settings: RoundSettings, annotator: Annotator, report: Report
+) -> RoundRecord:
     with project.catalog.read() as connection:
         latest = rounds.latest(connection, project.id)
     if latest is not None and latest.state == "running":
@@ -76,13 +101,15 @@ def _begin(
     with project.catalog.write() as connection:
         version = annotations.newest_version(connection, project.id)
         waiting = rounds.waiting(connection, project.id)
-        if latest is not None and waiting and version == latest.settings["version"]:
+        news = version if latest is None else version != latest.settings["version"]
+        if latest is not None and waiting and not news:
             raise RoundError(
                 f"Nothing has been answered since round {latest.number}; {len(waiting)} images are "
                 "waiting. Label some of them, then run this again."
             )
         reserve.freeze(connection, project.id)
-        if not image_rows.count_pool(connection, project.id):
+        # With new answers the last round still has a model to train and to judge.
+        if not news and not image_rows.count_pool(connection, project.id):
             raise RoundError(
                 "There is no image left to choose: all are labeled, set aside or in the reserve. "
                 "Import more, then run this again."

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 from threadpoolctl import threadpool_limits
-from threadpoolctl import threadpool_limits
 
 from curation import files
 from curation.errors import TrainingError

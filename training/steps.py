@@ -5,29 +5,32 @@ loop writes both at once. A later step reads what an earlier one recorded, never
 since the two may run in different processes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation import features, snapshots
-from curation.catalog import Connection, labels, reserve, rounds, runs
+from curation.catalog import Connection, reserve, rounds, runs
 from curation.catalog import images as image_rows
 from curation.embeddings import EmbeddingStore
 from curation.errors import RoundError, TrainingError
 from curation.progress import Report
-from curation.records import LabelRow, LedgerRow, ReserveRow, RoundRecord
+from curation.records import LabelRow, LedgerRow, PoolRow, RoundRecord
 from curation.workspace import Project
-from training import calibration, evaluation, learner
+from training import calibration, evaluation, frozen, learner
 from training import runs as run_files
+from training.frozen import Frozen
 from training.head import Head
 from training.settings import HeadSettings
-from training.strategies import STRATEGIES
+from training.strategies import STRATEGIES, Selection
 
 BLOCK = 8192
+NOTHING = Selection(ids=np.array([], dtype=np.int64), scores=np.array([]), reasons=())
 
 
 class Annotator(Protocol):
@@ -126,12 +129,15 @@ class Work:
         record = self.project.record
         return learner.targets(classes, record.class_ids, task=record.task)
 
-    def reserve_half(self, half: str) -> list[ReserveRow]:
-        """The labeled images of one half, within the prefix of the order that people settled."""
-        with self.project.catalog.read() as connection:
-            ordered = reserve.rows(connection, self.project.id)
-        settled = reserve.settled_prefix(ordered)
-        return [row for row in settled if row.half == half and row.classes is not None]
+    @cached_property
+    def labels(self) -> Frozen:
+        """The labels as the snapshot step froze them."""
+        return frozen.load(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of this round's run are."""
+        return run_files.folder(self.project, run_files.name(self.project, self.round))
 
 
 def embed(work: Work) -> Done:
@@ -149,15 +155,19 @@ def embed(work: Work) -> Done:
 
 def snapshot(work: Work) -> Done:
     """Freezes the labels that this round learns from and is judged by."""
-    made = snapshots.create(work.project)
-    return Done({"snapshot": made.id, "splits": made.header["splits"]})
+    while True:
+        taken = frozen.take(work.project)
+        made = snapshots.create(work.project)
+        # An answer that was pulled between the two would be in one of them only.
+        if frozen.take(work.project) == taken:
+            break
+    frozen.save(work.folder, taken)
+    return Done({"snapshot": made.id, "splits": made.header["splits"], "version": taken.version})
 
 
 def train(work: Work) -> Done:
     """Fits the head from scratch to everything labeled outside the reserve."""
-    project = work.project
-    with project.catalog.read() as connection:
-        rows = labels.for_training(connection, project.id)
+    project, rows = work.project, work.labels.train
     counts = {"labels": len(rows)}
     try:
         head = _fit(work, rows)
@@ -196,7 +206,7 @@ def train(work: Work) -> Done:
     return Done({**counts, "run": run_id, "says": ""}, write)
 
 
-def _fit(work: Work, rows: list[LabelRow]) -> Head:
+def _fit(work: Work, rows: Sequence[LabelRow]) -> Head:
     if not rows:
         raise TrainingError("No label outside the reserve yet; the first batch needs no model.")
     record = work.project.record
@@ -212,26 +222,26 @@ def _fit(work: Work, rows: list[LabelRow]) -> Head:
 def calibrate(work: Work) -> Done:
     """Sets the temperature on the calibration half."""
     run_id = work.result("train")["run"]
-    rows = work.reserve_half("calibration")
+    rows = work.labels.calibration
     if run_id is None or not rows:
         return Done({"temperature": 1.0, "n": len(rows)})
     head = run_files.load_head(work.project, run_id)
     logits = head.logits(work.store.read([row.image_id for row in rows]))
     found = calibration.fit_temperature(
-        logits, work.targets([row.classes or () for row in rows]), task=head.task
+        logits, work.targets([row.classes for row in rows]), task=head.task
     )
     return Done({"temperature": found.temperature, "n": len(rows), "says": found.note})
 
 
 def evaluate(work: Work) -> Done:
     """Judges the calibrated head on the holdout half, which steers nothing."""
-    rows = work.reserve_half("holdout")
+    rows = work.labels.holdout
     if work.head is None or not rows:
         return Done({"metrics": {}, "n": len(rows)})
     probabilities = work.head.probabilities(work.store.read([row.image_id for row in rows]))
     metrics = evaluation.evaluate(
         probabilities,
-        work.targets([row.classes or () for row in rows]),
+        work.targets([row.classes for row in rows]),
         work.project.record.classes,
         rng=work.rng("evaluate"),
     ).as_json()
@@ -270,30 +280,28 @@ def predict(work: Work) -> Done:
 
 def select(work: Work) -> Done:
     """Chooses the batch, and takes the next images of the reserve's order as random control."""
-    project = work.project
+    project, known = work.project, work.labels.known
     with project.catalog.read() as connection:
-        waiting = set(rounds.waiting(connection, project.id))
-        pool = [row for row in image_rows.pool(connection, project.id) if row.id not in waiting]
-        known = labels.every(connection, project.id)
-        carried = rounds.waiting(connection, project.id, queue="batch")
+        waiting = rounds.waiting(connection, project.id)
         ordered = reserve.rows(connection, project.id)
-    control = [row.image_id for row in ordered if not row.offered][: _control_size(work)]
+        about = image_rows.get_many(connection, [*waiting, *(row.image_id for row in ordered)])
+        sent_groups = {about[key].group_id for key in waiting}
+        pool = [
+            row
+            for row in image_rows.pool(connection, project.id)
+            if row.group_id not in sent_groups
+        ]
+        carried = rounds.waiting(connection, project.id, queue="batch")
+    reserved = {row.image_id for row in ordered}
+    # An image that waits is of no use any more once its copy is labeled, or is in the reserve.
+    closed = {about[key].group_id for key in reserved} | {row.group_id for row in known}
+    carried = [key for key in carried if key in reserved or about[key].group_id not in closed]
+    fresh = [row.image_id for row in ordered if not row.offered and not row.settled]
+    control = fresh[: _control_size(work)]
     wanted = work.settings.budget - (len(control) if work.round.number else 0)
     count = min(wanted, len(pool))
-    head = work.head
-    chosen = learner.choose(
-        work.settings.strategy,
-        ids=np.array([row.id for row in pool], dtype=np.int64),
-        groups=np.array([row.group_id for row in pool], dtype=np.int64),
-        store=work.store,
-        head=head,
-        known_ids=[row.image_id for row in known],
-        known_targets=work.targets([row.classes for row in known]) if known else None,
-        count=count,
-        rng=work.rng("select"),
-    )
+    chosen = _choose(work, pool, count) if count > 0 else NOTHING
     picks = [int(key) for key in chosen.ids]
-    reserved = {row.image_id for row in ordered}
     hints = _prelabels(work, [*picks, *(key for key in carried if key not in reserved)])
     rows = [
         LedgerRow(
@@ -336,9 +344,31 @@ def select(work: Work) -> Done:
             "control": len(control),
             "carried": len(carried),
             "pool": len(pool),
+            "short": max(wanted - len(picks), 0),
         },
         lambda connection: rounds.plan(connection, project.id, work.round.id, [*ledger, *drawn]),
     )
+
+
+def _choose(work: Work, pool: Sequence[PoolRow], count: int) -> Selection:
+    name, known = work.settings.strategy, work.labels.known
+    rule = ""
+    if STRATEGIES[name].needs_model and work.head is None:
+        # Better than a round that could neither go on nor be asked for anything else.
+        rule = f"{name} needs a model and there is none yet; "
+        name = "auto"
+    chosen = learner.choose(
+        name,
+        ids=np.array([row.id for row in pool], dtype=np.int64),
+        groups=np.array([row.group_id for row in pool], dtype=np.int64),
+        store=work.store,
+        head=work.head,
+        known_ids=[row.image_id for row in known],
+        known_targets=work.targets([row.classes for row in known]) if known else None,
+        count=count,
+        rng=work.rng("select"),
+    )
+    return replace(chosen, rule=rule + (chosen.rule or "")) if rule else chosen
 
 
 def _interleaved(chosen: list[LedgerRow], drawn: list[LedgerRow]) -> list[LedgerRow]:
@@ -414,6 +444,13 @@ def record(work: Work) -> Done:
 
 def _advice(work: Work, metrics: dict[str, Any], waiting: int) -> str:
     label = f"Label the {waiting} images that wait, then run the next round."
+    if not waiting:
+        label = "No image is left to label; import more to go on."
+    elif short := work.result("select")["short"]:
+        label = (
+            f"The pool held {short} images less than --budget {work.settings.budget} asks for. "
+            f"{label}"
+        )
     if problem := work.result("train")["says"]:
         return f"{problem} {label}"
     if not metrics:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from curation import workspace as workspaces
-from curation.catalog import labels, remote
 from curation.catalog import images as image_rows
+from curation.catalog import labels, remote
 from curation.errors import InputError
 from curation.progress import Report, silent
 from curation.workspace import Project

@@ -232,7 +232,7 @@ def check_port(name: str, port: int, workspace: Workspace | None) -> Check:
 
     label = f"port {port}"
     found = state.up(workspace) if workspace else None
-    if found and f":{port}" in (found.app_url + found.label_studio_url):
+    if found and port in found.ports.values():
         return Check(label, True, f"Used by {name} of this workspace.", needed=False)
     if process.is_free(state.HOST, port):
         return Check(label, True, f"Free for {name}.", needed=False)

@@ -196,7 +196,7 @@ def status(project: Project) -> dict[str, Any]:
     """Where the project stands."""
     with project.catalog.read() as connection:
         states = image_rows.count_by_state(connection, project.id)
-        reserved = reserve.rows(connection, project.id)
+        kept = reserve.progress(connection, project.id)
         counts = {
             "total": sum(states.values()),
             "quarantined": states.get("quarantined", 0),
@@ -204,10 +204,10 @@ def status(project: Project) -> dict[str, Any]:
             "missing": states.get("missing", 0) + states.get("changed", 0),
             "labeled": labels.count(connection, project.id),
             "pool": image_rows.count_pool(connection, project.id),
-            "reserve": len(reserved),
+            "reserve": kept.images,
         }
         classes = labels.count_by_class(connection, project.id)
-        waiting = len(rounds.waiting(connection, project.id))
+        waiting = rounds.count_waiting(connection, project.id)
         held = rounds.every(connection, project.id)
     return {
         "workspace": str(project.workspace.path),
@@ -216,9 +216,9 @@ def status(project: Project) -> dict[str, Any]:
         "images": counts,
         "classes": classes,
         "reserve": {
-            "images": len(reserved),
-            "settled": len(reserve.settled_prefix(reserved)),
-            "offered": sum(row.offered for row in reserved),
+            "images": kept.images,
+            "settled": kept.prefix,
+            "offered": kept.offered,
         },
         "waiting": waiting,
         "rounds": [round_summary(record) for record in held],
@@ -434,7 +434,7 @@ def queue_links(project: Project) -> list[dict[str, Any]]:
     with project.catalog.read() as connection:
         queues = remote.every(connection, project.id)
         waiting = {
-            queue.queue: len(rounds.waiting(connection, project.id, queue=queue.queue))
+            queue.queue: rounds.count_waiting(connection, project.id, queue=queue.queue)
             for queue in queues
         }
     return [
@@ -451,7 +451,7 @@ def label_status(project: Project) -> dict[str, Any]:
     """What waits for people, and what each of them has done."""
     with project.catalog.read() as connection:
         waiting = {
-            queue: len(rounds.waiting(connection, project.id, queue=queue)) for queue in QUEUES
+            queue: rounds.count_waiting(connection, project.id, queue=queue) for queue in QUEUES
         }
         people_found = annotations.list_annotators(connection, project.id)
         standing = annotations.count(connection, project.id)
@@ -478,12 +478,13 @@ def disable_annotator(project: Project, name: str) -> dict[str, Any]:
         from labeling import people as accounts
 
         with label_studio_of(project.workspace).connect() as connection:
-            user_id = found[name]["remote_user_id"]
-            # Who has not answered anything yet is not bound to the account of that name.
-            everybody = connection.users() if user_id is None else []
-            behind = [user.id for user in everybody if accounts.match(user, [name])]
-            for one in behind or [user_id] * (user_id is not None):
-                connection.disable_annotator(one)
+            user_ids = [found[name]["remote_user_id"]]
+            if user_ids == [None]:
+                # Who has not answered anything yet is known by the account's name only.
+                users = connection.users()
+                user_ids = [user.id for user in users if accounts.match(user, [name])]
+            for user_id in user_ids:
+                connection.disable_annotator(user_id)
     with project.catalog.write() as writing:
         annotations.set_annotator_state(writing, project.id, name, "disabled")
     return {"annotator": name, "state": "disabled"}

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union, update
 
 from curation.catalog.bulk import batched, insert_new, insert_or_update
 from curation.catalog.schema import (
@@ -300,12 +300,15 @@ def usable(connection: Connection, project_id: int) -> Iterator[tuple[int, str]]
         last = rows[-1].id
 
 
-def quarantined(connection: Connection, project_id: int) -> list[tuple[str, str]]:
-    """Names and reasons of the images that were set aside."""
+def quarantined(
+    connection: Connection, project_id: int, *, most: int | None = None
+) -> list[tuple[str, str]]:
+    """Names and reasons of the images that were set aside: all, or the first `most`."""
     rows = connection.execute(
         select(images.c.name, images.c.reason)
         .where(images.c.project_id == project_id, images.c.state == "quarantined")
         .order_by(images.c.id)
+        .limit(most)
     )
     return [(row.name, row.reason) for row in rows]
 
@@ -362,6 +365,21 @@ def pool(connection: Connection, project_id: int) -> list[PoolRow]:
     return [PoolRow(row.id, row.group_id, row.location, row.name) for row in rows]
 
 
+def _in_pool() -> ColumnElement[bool]:
+    """The same as `_pool`, asked of one image after the other: for pages, which need only a few."""
+    other = images.alias()
+    labeled = select(labels.c.image_id).where(labels.c.image_id == other.c.id).exists()
+    skipped = (
+        select(annotations.c.id)
+        .where(annotations.c.image_id == other.c.id, annotations.c.state == "skipped")
+        .exists()
+    )
+    earlier = and_(other.c.state == "ok", other.c.id < images.c.id)
+    closing = or_(other.c.reserve.is_not(None), earlier, labeled, skipped)
+    closed = select(other.c.id).where(other.c.group_id == images.c.group_id, closing).exists()
+    return and_(images.c.state == "ok", ~closed)
+
+
 def count_pool(connection: Connection, project_id: int) -> int:
     """How many images the pool holds."""
     return connection.scalar(select(func.count()).select_from(_pool(project_id).subquery())) or 0
@@ -397,17 +415,6 @@ def metadata_of_many(connection: Connection, image_ids: Sequence[int]) -> dict[i
             )
         )
         for row in rows:
-            found.setdefault(row.image_id, {})[row.key] = row.value
-    return found
-
-
-def metadata_of_many(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, str]]:
-    """The metadata columns of those of these images that have any, by id."""
-    found: dict[int, dict[str, str]] = {}
-    for batch in batched(ids):
-        for row in connection.execute(
-            select(image_metadata).where(image_metadata.c.image_id.in_(batch))
-        ):
             found.setdefault(row.image_id, {})[row.key] = row.value
     return found
 
@@ -458,7 +465,7 @@ def page(
         status: any, labeled, pool, reserve, quarantined or excluded.
     """
     query = select(*_RECORD).where(images.c.project_id == project_id, images.c.id > after)
-    for condition in _conditions(project_id, status, class_id, predicted_id, slices, name_contains):
+    for condition in _conditions(_in_pool(), status, class_id, predicted_id, slices, name_contains):
         query = query.where(condition)
     rows = connection.execute(query.order_by(images.c.id).limit(size))
     return [ImageRecord(**row._mapping) for row in rows]
@@ -476,13 +483,14 @@ def count(
 ) -> int:
     """How many images the same filters of `page` find."""
     query = select(func.count()).select_from(images).where(images.c.project_id == project_id)
-    for condition in _conditions(project_id, status, class_id, predicted_id, slices, name_contains):
+    in_pool = images.c.id.in_(_pool(project_id))
+    for condition in _conditions(in_pool, status, class_id, predicted_id, slices, name_contains):
         query = query.where(condition)
     return connection.scalar(query) or 0
 
 
 def _conditions(
-    project_id: int,
+    in_pool: ColumnElement[bool],
     status: str,
     class_id: int | None,
     predicted_id: int | None,
@@ -492,7 +500,7 @@ def _conditions(
     labeled = select(labels.c.image_id).where(labels.c.image_id == images.c.id).exists()
     by_status = {
         "labeled": labeled,
-        "pool": images.c.id.in_(_pool(project_id)),
+        "pool": in_pool,
         "reserve": images.c.reserve.is_not(None),
         "quarantined": images.c.state == "quarantined",
         "excluded": images.c.state == "excluded",

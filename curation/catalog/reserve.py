@@ -4,11 +4,23 @@ Its order is that of `images.draw`, a hash of the project's seed and the group; 
 answered is always a prefix of that order, and therefore a random sample of the whole.
 """
 
-from sqlalchemy import Connection, func, select, union, update
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    func,
+    or_,
+    select,
+    true,
+    union,
+    update,
+)
 
 from curation.catalog.schema import annotations, annotators, images, projects, round_images
 from curation.catalog.schema import label_classes as classes_of
-from curation.records import ReserveRow
+from curation.records import ReserveProgress, ReserveRow
 
 SHARE = 0.2
 AT_LEAST = 200
@@ -76,30 +88,15 @@ def _mark(connection: Connection, project_id: int) -> int | None:
 
 def rows(connection: Connection, project_id: int) -> list[ReserveRow]:
     """The reserve in its order. Imported labels do not settle an image: people confirm them."""
-    answered = (
-        select(annotations.c.image_id)
-        .join(annotators, annotators.c.id == annotations.c.annotator_id)
-        .where(
-            annotations.c.image_id == images.c.id,
-            annotations.c.state != "deleted",
-            annotators.c.kind != "import",
-        )
-        .exists()
-    )
-    offered = select(round_images.c.image_id).where(round_images.c.image_id == images.c.id).exists()
     found = connection.execute(
         select(
             images.c.id,
             images.c.reserve,
             images.c.draw,
-            answered.label("settled"),
-            offered.label("offered"),
+            _settled().label("settled"),
+            _offered().label("offered"),
         )
-        .where(
-            images.c.project_id == project_id,
-            images.c.reserve.is_not(None),
-            images.c.state == "ok",
-        )
+        .where(_member(project_id))
         .order_by(images.c.draw, images.c.id)
     ).all()
     labeled: dict[int, list[int]] = {}
@@ -121,6 +118,51 @@ def rows(connection: Connection, project_id: int) -> list[ReserveRow]:
         )
         for row in found
     ]
+
+
+def _member(project_id: int) -> ColumnElement[bool]:
+    return and_(
+        images.c.project_id == project_id, images.c.reserve.is_not(None), images.c.state == "ok"
+    )
+
+
+def _settled() -> ColumnElement[bool]:
+    return (
+        select(annotations.c.image_id)
+        .join(annotators, annotators.c.id == annotations.c.annotator_id)
+        .where(
+            annotations.c.image_id == images.c.id,
+            annotations.c.state != "deleted",
+            annotators.c.kind != "import",
+        )
+        .exists()
+    )
+
+
+def _offered() -> ColumnElement[bool]:
+    return select(round_images.c.image_id).where(round_images.c.image_id == images.c.id).exists()
+
+
+def progress(connection: Connection, project_id: int) -> ReserveProgress:
+    """How far the reserve has come, counted by the database: for pages, of any project's size."""
+
+    def count(*conditions: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(images).where(_member(project_id), *conditions)
+        return connection.scalar(query) or 0
+
+    first = connection.execute(
+        select(images.c.draw, images.c.id)
+        .where(_member(project_id), ~_settled())
+        .order_by(images.c.draw, images.c.id)
+        .limit(1)
+    ).first()
+    before: Any = true()
+    if first is not None:
+        same = and_(images.c.draw == first.draw, images.c.id < first.id)
+        before = or_(images.c.draw < first.draw, same)
+    return ReserveProgress(
+        images=count(), offered=count(_offered()), answered=count(_settled()), prefix=count(before)
+    )
 
 
 def settled_prefix(ordered: list[ReserveRow]) -> list[ReserveRow]:

@@ -1,9 +1,9 @@
 """Rounds, the steps they have done, and the ledger of what they send to people."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from curation.catalog.bulk import batched, insert_new
 from curation.catalog.schema import annotations, images, labels, round_images, round_steps, rounds
@@ -161,6 +161,26 @@ def mark_pushed(connection: Connection, round_id: int, image_ids: Sequence[int])
 
 def waiting(connection: Connection, project_id: int, *, queue: Queue | None = None) -> list[int]:
     """Images sent to people that nobody has answered or skipped yet, in the order of sending."""
+    query = (
+        select(round_images.c.image_id)
+        .where(*_unanswered(project_id, queue))
+        .join(images, images.c.id == round_images.c.image_id)
+        .order_by(round_images.c.round_id, round_images.c.rank)
+    )
+    return list(dict.fromkeys(connection.scalars(query)))
+
+
+def count_waiting(connection: Connection, project_id: int, *, queue: Queue | None = None) -> int:
+    """How many images `waiting` gives."""
+    query = (
+        select(func.count(func.distinct(round_images.c.image_id)))
+        .where(*_unanswered(project_id, queue))
+        .join(images, images.c.id == round_images.c.image_id)
+    )
+    return connection.scalar(query) or 0
+
+
+def _unanswered(project_id: int, queue: Queue | None) -> Iterator[ColumnElement[bool]]:
     settled = (
         select(annotations.c.image_id)
         .where(
@@ -170,15 +190,9 @@ def waiting(connection: Connection, project_id: int, *, queue: Queue | None = No
         )
         .exists()
     )
-    query = (
-        select(round_images.c.image_id)
-        .join(images, images.c.id == round_images.c.image_id)
-        .where(round_images.c.project_id == project_id, images.c.state == "ok", ~settled)
-        .order_by(round_images.c.round_id, round_images.c.rank)
-    )
+    yield from (round_images.c.project_id == project_id, images.c.state == "ok", ~settled)
     if queue:
-        query = query.where(round_images.c.queue == queue)
-    return list(dict.fromkeys(connection.scalars(query)))
+        yield round_images.c.queue == queue
 
 
 def progress(connection: Connection, round_id: int) -> dict[str, dict[str, int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from curation.errors import CatalogBusy, CatalogDamaged, CatalogError
@@ -54,6 +54,9 @@ class Catalog:
             ) from error
         try:
             _bring_up_to_date(self.engine)
+        except CatalogError:
+            self.close()
+            raise
         except DatabaseError as error:
             self.close()
             raise _explained(error, self.where) from error
@@ -100,7 +103,10 @@ class Catalog:
 
 
 def _engine(url: str) -> Engine:
-    address = make_url(url)
+    # A path may hold what would end it in an address: ? and the like.
+    plain = "sqlite:///"
+    path = url.removeprefix(plain)
+    address = URL.create("sqlite", database=path) if url.startswith(plain) else make_url(url)
     if not address.drivername.startswith("sqlite"):
         if address.drivername in {"postgres", "postgresql"}:
             address = address.set(drivername="postgresql+psycopg")

@@ -158,8 +158,13 @@ def test_rows__settled_by_people_only(catalog: Catalog) -> None:
             (project.class_ids[1],),
             None,
         ]
+        counted = reserve.progress(connection, project.id)
+        assert (counted.images, counted.offered, counted.answered, counted.prefix) == (5, 0, 2, 0)
+        put_answers(connection, project, [answer(3, first, project.class_ids[0])])
+        assert reserve.progress(connection, project.id).prefix == 3
         put_answers(connection, project, [answer(2, third, state="deleted")])
         assert [row.settled for row in reserve.rows(connection, project.id)][2] is False
+        assert reserve.progress(connection, project.id).prefix == 2
 
 
 def test_rows__offered(catalog: Catalog) -> None:
@@ -174,6 +179,7 @@ def test_rows__offered(catalog: Catalog) -> None:
             True,
             *[False] * 4,
         ]
+        assert reserve.progress(connection, project.id).offered == 1
 
 
 @given(st.lists(st.booleans(), max_size=40))

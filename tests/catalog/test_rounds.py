@@ -87,6 +87,8 @@ def test_waiting__until_people_have_spoken(catalog: Catalog) -> None:
         )
         assert rounds.waiting(connection, project.id) == [ids[0], ids[1], ids[2], ids[3]]
         assert rounds.waiting(connection, project.id, queue="reserve") == [ids[2]]
+        assert rounds.count_waiting(connection, project.id) == 4
+        assert rounds.count_waiting(connection, project.id, queue="reserve") == 1
         put_answers(
             connection,
             project,
@@ -95,6 +97,7 @@ def test_waiting__until_people_have_spoken(catalog: Catalog) -> None:
         assert rounds.waiting(connection, project.id) == [ids[2], ids[3]]
         images.set_state(connection, [ids[3]], "excluded", reason="dark")
         assert rounds.waiting(connection, project.id) == [ids[2]]
+        assert rounds.count_waiting(connection, project.id) == 1
         put_answers(connection, project, [answer(1, ids[0], state="deleted")])
         assert rounds.waiting(connection, project.id) == [ids[0], ids[2]]
 

@@ -279,7 +279,7 @@ def test_inspect__missing_folder_and_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnreadableImage, match="missing"):
         images.inspect(tmp_path / "gone.png")
-    with pytest.raises(UnreadableImage, match="not a regular file|cannot be read"):
+    with pytest.raises(UnreadableImage, match=r"not a regular file|cannot be read"):
         images.inspect(tmp_path)
     with pytest.raises(UnreadableImage, match="not a regular file"):
         images.inspect(tmp_path / "pipe")
@@ -343,4 +343,4 @@ def test_inspect_many__reads_ahead_only_a_window(tmp_path: Path) -> None:
 def test_decode__does_not_touch_pillows_switches() -> None:
     before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
     images.decode(encoded(photo(), "PNG"))
-    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == before
+    assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curation import files, ingest, snapshots, sources, workspace
+from curation import ingest, snapshots, sources, workspace
 from curation.catalog import images, labels, reserve, runs
+from curation.errors import WorkspaceError
 from curation.workspace import Project
 
 MakeImages = Callable[..., Path]
@@ -115,7 +116,7 @@ def test_create__a_folder_that_cannot_be_written_changes_nothing(labeled: Projec
     folder.rename(folder.with_name("kept"))
     folder.write_text("in the way")
     change_label(labeled, "b.png", "scratch")
-    with pytest.raises(OSError, match="exists"):
+    with pytest.raises(WorkspaceError, match=r"Cannot make .*snapshots"):
         snapshots.create(labeled)
     with labeled.catalog.read() as connection:
         latest = runs.latest_snapshot(connection, labeled.id)
@@ -125,4 +126,3 @@ def test_create__a_folder_that_cannot_be_written_changes_nothing(labeled: Projec
     folder.with_name("kept").rename(folder)
     assert snapshots.create(labeled).header["parent"] == first.id
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
-    assert files.__doc__

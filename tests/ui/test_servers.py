@@ -30,7 +30,7 @@ from curation.errors import InputError, LabelloopError, LabelStudioRefused
 from curation.workspace import Project, Workspace
 from labeling import server
 from tests.fixtures_label_studio import LabelStudio, free_port
-from ui import jobs, servers
+from ui import doctor, jobs, servers
 from ui.cli import servers as commands
 from ui.servers import children, database, external, state, supervisor
 
@@ -111,6 +111,8 @@ def test_supervisor__restarts_what_died_and_stops_all(project: Project, app_scri
         assert httpx.get(f"{first.app_url}/_stcore/health").is_success
         assert httpx.get(f"{first.label_studio_url}/health").is_success
         assert jobs.worker_runs(workspace)
+        assert first.ports["app"] == httpx.URL(first.app_url).port
+        assert "of this workspace" in doctor.check_port("app", first.ports["app"], workspace).says
         credentials = server.credentials_in(workspace.path / "label-studio")
         for path in (workspace.path / "logs").iterdir():
             for secret in (credentials.password, credentials.token):

@@ -23,7 +23,7 @@ def test_standing__empty_project_asks_for_images(empty: Project) -> None:
     assert found.next_step.act == "import"
     assert [stage.count for stage in found.stages] == ["0", "0", "0", "none yet"]
     assert found.metrics == {}
-    assert found.reserve.total == 0
+    assert found.reserve.images == 0
 
 
 def test_standing__images_without_a_round_ask_for_round_0(imported: Project) -> None:

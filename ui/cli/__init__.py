@@ -37,9 +37,9 @@ def _root(
 
 
 def _register() -> None:
-    from ui.cli import demo, doctor, labels, projects, rounds, servers
+    from ui.cli import demo, doctor, labels, projects, rounds, servers, simulate
 
-    for module in (projects, rounds, labels, servers, demo, doctor):
+    for module in (projects, rounds, simulate, labels, servers, demo, doctor):
         module.register(app)
 
 

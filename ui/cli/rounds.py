@@ -87,11 +87,16 @@ def _lines(result: dict[str, Any]) -> list[str]:
     lines = [f"Round {result['round']} ({result['state']})"]
     if result["labels"]:
         lines.append(f"  learned from {result['labels']:,} labels")
-    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
-        if figure := result["metrics"].get(name):
-            lines.append(f"  {name.replace('_', ' ')} {session.percent(figure)}")
-    for name, figures in result["metrics"].get("per_class", {}).items():
-        lines.append(f"    {name:<16} recall {session.percent(figures.get('recall'))}")
+    metrics = result["metrics"]
+    lines += [
+        f"  {name.replace('_', ' ')} {session.percent(metrics[name])}"
+        for name in ("accuracy", "balanced_accuracy", "macro_f1")
+        if metrics.get(name)
+    ]
+    lines += [
+        f"    {one['class']:<16} recall {session.percent(one.get('recall'))}"
+        for one in metrics.get("per_class", [])
+    ]
     if result["strategy"]:
         rule = f", because: {result['rule']}" if result["rule"] else ""
         lines.append(f"  strategy {result['strategy']}{rule}")

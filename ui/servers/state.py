@@ -29,6 +29,7 @@ class State:
         app_url: where the app is, for people.
         label_studio_url: where Label Studio is, for people.
         children: the supervised processes by name.
+        ports: where those that listen do so on this machine, by name.
         ready: all of them have been healthy.
     """
 
@@ -36,6 +37,7 @@ class State:
     app_url: str = ""
     label_studio_url: str = ""
     children: dict[str, ProcessId] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
     ready: bool = False
 
 
@@ -52,6 +54,7 @@ def read(workspace: Workspace) -> State | None:
             app_url=str(stored["app_url"]),
             label_studio_url=str(stored["label_studio_url"]),
             children={name: found for name, found in children.items() if found},
+            ports={name: int(port) for name, port in stored.get("ports", {}).items()},
             ready=bool(stored["ready"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -81,6 +81,7 @@ class Running(AbstractContextManager["Running"]):
         self._tell = tell
         self._watched: list[_Watched] = []
         self._held = ExitStack()
+        self._ports: dict[str, int] = {}
 
     def __exit__(
         self,
@@ -128,6 +129,7 @@ class Running(AbstractContextManager["Running"]):
         stop_left_over(workspace, tell=self._tell)
         self._write(ready=False)
         app_port = state.free_port(options.app_port, default=APP_PORT)
+        self._ports["app"] = app_port
         worker, app = _worker(workspace), _app(workspace, options, port=app_port)
         for child in (worker, app):
             self._watched.append(_Watched(child))
@@ -161,6 +163,7 @@ class Running(AbstractContextManager["Running"]):
         child.launch()
         assert child.running is not None
         self.label_studio_url = child.running.url
+        self._ports[child.name] = int(urlsplit(child.running.url).port or 0)
         self.label_studio_public_url = child.running.public_url
 
     def _mend(self, watched: _Watched, now: float) -> None:
@@ -203,6 +206,7 @@ class Running(AbstractContextManager["Running"]):
                 app_url=self.app_url,
                 label_studio_url=self.label_studio_public_url,
                 children={name: identity for name, identity in found.items() if identity},
+                ports=self._ports,
                 ready=ready,
             ),
         )

@@ -34,11 +34,11 @@ with model:
         st.caption("No model yet. The first round after some labels trains one.")
     st.subheader("Reserve")
     kept = standing.reserve
-    if kept.total:
+    if kept.images:
         st.progress(
-            kept.answered / kept.total,
-            text=f"{kept.answered:,} of {wording.counted(kept.total, 'image')} answered, "
-            f"{kept.sent:,} sent",
+            kept.answered / kept.images,
+            text=f"{kept.answered:,} of {wording.counted(kept.images, 'image')} answered, "
+            f"{kept.offered:,} sent",
         )
         st.caption("Drawn at random and never chosen by a model: it makes the figures honest.")
     else:
@@ -53,7 +53,9 @@ with people:
 
 st.subheader("Recent activity")
 st.dataframe(activity.recent(project, now=datetime.now(UTC)), hide_index=True, width="stretch")
-if len(standing.quarantined):
-    count = wording.counted(len(standing.quarantined), "image")
+if standing.quarantined_count:
+    count = wording.counted(standing.quarantined_count, "image")
     with st.expander(f"{count} set aside", icon=":material/report:"):
         st.dataframe(standing.quarantined, hide_index=True, width="stretch")
+        if standing.quarantined_count > len(standing.quarantined):
+            st.caption(f"The first {len(standing.quarantined):,}; all of them are on Images.")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from curation.catalog import Connection, images, jobs, labels, reserve, rounds
-from curation.records import JobRecord, RoundRecord
+from curation.records import JobRecord, ReserveProgress, RoundRecord
 from curation.workspace import Project
 from ui.web.views import wording
 from ui.web.views.wording import Figure
@@ -19,6 +19,7 @@ METRICS = {
     "macro_f1": "Macro F1",
 }
 """The figures of a model that pages show, by their key in a round's record."""
+MOST_SET_ASIDE = 200
 
 
 @dataclass(frozen=True)
@@ -40,25 +41,17 @@ class NextStep:
 
 
 @dataclass(frozen=True)
-class ReserveStanding:
-    """How much of the reserve people have answered."""
-
-    total: int
-    sent: int
-    answered: int
-
-
-@dataclass(frozen=True)
 class Standing:
-    """Everything the overview shows."""
+    """Everything the overview shows; `quarantined` lists the first of those set aside."""
 
     stages: tuple[Stage, ...]
     next_step: NextStep
     metrics: dict[str, Figure]
     metrics_of_round: int | None
     target: str
-    reserve: ReserveStanding
+    reserve: ReserveProgress
     classes: pd.DataFrame
+    quarantined_count: int
     quarantined: pd.DataFrame
 
 
@@ -84,14 +77,14 @@ def standing(project: Project) -> Standing:
             excluded=states.get("excluded", 0),
             pool=images.count_pool(connection, project.id),
             labeled=labels.count(connection, project.id),
-            waiting=len(rounds.waiting(connection, project.id)),
+            waiting=rounds.count_waiting(connection, project.id),
         )
         per_class = labels.count_by_class(connection, project.id)
         every = rounds.every(connection, project.id)
         work = jobs.newest(connection, project.id, most=1, states=UNFINISHED)
         failed = _newest_failure(connection, project)
-        set_aside = images.quarantined(connection, project.id)
-        kept = reserve.rows(connection, project.id)
+        set_aside = images.quarantined(connection, project.id, most=MOST_SET_ASIDE)
+        kept = reserve.progress(connection, project.id)
     measured = next((r for r in reversed(every) if r.record.get("metrics")), None)
     metrics: dict[str, Any] = measured.record["metrics"] if measured else {}
     latest = every[-1] if every else None
@@ -101,10 +94,9 @@ def standing(project: Project) -> Standing:
         metrics={key: metrics[key] for key in METRICS if wording.known(metrics.get(key))},
         metrics_of_round=measured.number if measured else None,
         target=_target(project),
-        reserve=ReserveStanding(
-            len(kept), sum(row.offered for row in kept), sum(row.settled for row in kept)
-        ),
+        reserve=kept,
         classes=pd.DataFrame(list(per_class.items()), columns=["class", "labels"]),
+        quarantined_count=counts.quarantined,
         quarantined=pd.DataFrame(set_aside, columns=["image", "reason"]),
     )
 

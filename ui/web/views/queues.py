@@ -81,7 +81,7 @@ def work(project: Project, *, now: datetime) -> Work:
                 queue=name,
                 sent=sent.get(name, {}).get("sent", 0),
                 labeled=sent.get(name, {}).get("labeled", 0),
-                waiting=len(rounds.waiting(connection, project.id, queue=name)),
+                waiting=rounds.count_waiting(connection, project.id, queue=name),
             )
             for name in names
         )

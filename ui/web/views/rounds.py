@@ -120,7 +120,7 @@ def curve(found: list[RoundRecord]) -> pd.DataFrame:
 def table(project: Project, found: list[RoundRecord]) -> pd.DataFrame:
     """One row for each round, in the order given."""
     with project.catalog.read() as connection:
-        waiting = len(rounds.waiting(connection, project.id))
+        waiting = rounds.count_waiting(connection, project.id)
     newest = max((one.number for one in found), default=0)
     return pd.DataFrame(
         [

@@ -1,0 +1,446 @@
+"""Whole rounds on real images with real embeddings, answered by the truth."""
+
+import csv
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+
+from curation import features, ingest, sources
+from curation import workspace as workspaces
+from curation.catalog import annotations, labels, remote, reserve, rounds, schema
+from curation.catalog import images as image_rows
+from curation.errors import RoundError
+from curation.records import RemoteAnswer, RoundRecord, Task
+from curation.workspace import Project
+from labeling import consensus
+from tests.fixtures_label_studio import LabelStudio
+from training import active_loop
+from training.active_loop import RoundSettings
+from training.steps import STEPS
+from ui import demo, wiring
+
+SAMPLE = Path(__file__).resolve().parents[2] / "sample_data"
+COUNT = 200
+EVERY_STEP = ["pull", *STEPS]
+
+
+def truth() -> dict[str, str]:
+    with (SAMPLE / "truth.csv").open(encoding="utf-8", newline="") as file:
+        return {row["filename"]: row["label"] for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of 200 photos with embeddings, which tests work on copies of."""
+    home = tmp_path_factory.mktemp("embedded")
+    (home / "photos").mkdir()
+    # Spread over the sample, which is sorted by nothing in particular.
+    for path in sorted((SAMPLE / "images").iterdir())[:: 1200 // COUNT][:COUNT]:
+        shutil.copy2(path, home / "photos")
+    project = workspaces.create_project(
+        home / "w", name="shop", class_names=sorted(set(truth().values())), seed=11
+    )
+    plan = sources.understand(
+        home / "photos", known_classes=project.record.classes, labels_from="none"
+    )
+    ingest.run(project, plan)
+    features.prepare(project)
+    project.catalog.close()
+    return home / "w"
+
+
+@pytest.fixture
+def project(embedded: Path, tmp_path: Path) -> Iterator[Project]:
+    shutil.copytree(embedded, tmp_path / "w")
+    opened = workspaces.project(workspaces.open(tmp_path / "w"))
+    yield opened
+    opened.catalog.close()
+
+
+@dataclass
+class Oracle:
+    """The truth in people's place, straight into the catalog: what `Annotator` asks for.
+
+    Attributes:
+        only: the classes that it answers; it leaves the other images waiting.
+        at_most: how many answers it gives at a time.
+    """
+
+    project: Project
+    only: set[str] | None = None
+    at_most: int = 1000
+    offered: list[list[int]] = field(default_factory=list)
+
+    def offer(self, round: RoundRecord, report: object) -> None:
+        with self.project.catalog.read() as reading:
+            rows = rounds.ledger(reading, round.id)
+        assert not any(row.pushed for row in rows), "the ledger is written before the push"
+        self.offered.append([row.image_id for row in rows])
+
+    def collect(self, report: object) -> dict[str, int]:
+        return {"images": self.answer(), "annotations": 0}
+
+    def answer(self) -> int:
+        project = self.project
+        with project.catalog.read() as reading:
+            names = image_rows.names_by_id(reading, rounds.waiting(reading, project.id))
+        ids = dict(zip(project.record.classes, project.record.class_ids, strict=True))
+        said = {key: truth()[name] for key, name in names.items()}
+        chosen = [key for key, name in said.items() if self.only is None or name in self.only]
+        with project.catalog.write() as writing:
+            person = annotations.annotator_of_user(writing, project.id, 1, name="oracle")
+            changed = annotations.put_remote(
+                writing,
+                project.id,
+                [
+                    RemoteAnswer(
+                        remote_id=key,
+                        image_id=key,
+                        remote_user_id=1,
+                        state="answered",
+                        classes=(ids[said[key]],),
+                        seconds=1.0,
+                        prelabel="none",
+                        model_version="",
+                        updated_at="",
+                    )
+                    for key in chosen[: self.at_most]
+                ],
+                annotator_ids={1: person},
+            )
+            consensus.settle(writing, project, sorted(changed))
+        return len(changed)
+
+
+def run(project: Project, oracle: Oracle, **asked: object) -> RoundRecord:
+    settings = RoundSettings(**{"budget": 20, "reserve": 20, **asked})  # type: ignore[arg-type]
+    return active_loop.run(project, settings, oracle)
+
+
+def ledger(project: Project, round: RoundRecord, queue: str) -> list[int]:
+    with project.catalog.read() as reading:
+        return [row.image_id for row in rounds.ledger(reading, round.id) if row.queue == queue]
+
+
+def reserved(project: Project) -> list[int]:
+    """The reserve in its order."""
+    with project.catalog.read() as reading:
+        return [row.image_id for row in reserve.rows(reading, project.id)]
+
+
+def test_run__two_rounds_without_a_label_at_the_start(project: Project) -> None:
+    oracle = Oracle(project)
+    first = run(project, oracle)
+    assert (first.number, first.state, first.run_id) == (0, "waiting", None)
+    assert (first.record["strategy"], first.record["metrics"]) == ("max-herding", {})
+    assert first.record["advice"].startswith("No label outside the reserve yet")
+    assert ledger(project, first, "reserve") == reserved(project)[:20]
+    batch = ledger(project, first, "batch")
+    assert len(batch) == 20
+    assert not set(batch) & set(reserved(project))
+
+    second = run(project, oracle)
+    assert (second.number, second.state) == (1, "waiting")
+    assert second.record["labels"] == 20
+    with project.catalog.read() as reading:
+        steps = rounds.steps(reading, second.id)
+        halves = [row.half for row in reserve.rows(reading, project.id)[:20]]
+    assert list(steps) == EVERY_STEP
+    assert all(step["seconds"] >= 0 for step in steps.values())
+    assert steps["calibrate"]["result"]["n"] == halves.count("calibration")
+    accuracy = second.record["metrics"]["accuracy"]
+    assert accuracy["n"] == halves.count("holdout")
+    assert accuracy["ci"][0] <= accuracy["value"] <= accuracy["ci"][1]
+
+    sent = ledger(project, second, "batch")
+    control = [key for key in sent if key in reserved(project)]
+    assert control == reserved(project)[20:22], "the next of the reserve's order"
+    assert (second.record["selected"], second.record["control"]) == (18, 2)
+    assert not set(sent) & set(batch)
+    with project.catalog.read() as reading:
+        hints = {r.image_id: r.prelabel_class_id for r in rounds.ledger(reading, second.id)}
+    assert {key for key, hint in hints.items() if hint is None} == set(control)
+
+
+def test_run__the_same_seed_gives_the_same_rounds(embedded: Path, tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        shutil.copytree(embedded, tmp_path / name)
+        project = workspaces.project(workspaces.open(tmp_path / name))
+        oracle = Oracle(project)
+        records = [run(project, oracle), run(project, oracle)]
+        found.append((oracle.offered, [one.record["metrics"] for one in records]))
+        project.catalog.close()
+    assert found[0] == found[1]
+
+
+def test_run__nothing_answered_since(project: Project) -> None:
+    oracle = Oracle(project, at_most=0)
+    run(project, oracle)
+    with pytest.raises(RoundError, match="Nothing has been answered since round 0; 40 images are"):
+        run(project, oracle)
+
+
+def test_run__one_class_only_says_so_and_goes_on(project: Project) -> None:
+    oracle = Oracle(project, only={"sneaker"})
+    run(project, oracle, budget=60)
+    second = run(project, oracle)
+    assert second.run_id is None
+    assert second.record["metrics"] == {}
+    assert second.record["selected"] == 18
+    assert "sneaker" in second.record["advice"]
+    assert second.record["carried"] > 0
+
+
+def test_run__a_strategy_that_needs_a_model_before_there_is_one(project: Project) -> None:
+    found = run(project, Oracle(project), strategy="margin")
+    assert found.record["strategy"] == "max-herding"
+    assert found.record["rule"].startswith("margin needs a model and there is none yet")
+
+
+def test_run__budget_larger_than_the_pool_and_the_last_round(project: Project) -> None:
+    oracle = Oracle(project)
+    first = run(project, oracle, budget=500, reserve=500)
+    with project.catalog.read() as reading:
+        assert image_rows.count_pool(reading, project.id) == first.record["selected"]
+    assert first.record["selected"] < 500
+    assert f"held {500 - first.record['selected']} images less" in first.record["advice"]
+    second = run(project, oracle)
+    assert (second.record["selected"], second.record["control"]) == (0, 0)
+    assert second.record["labels"] == first.record["selected"], "the last answers are learned from"
+    assert second.record["metrics"]["accuracy"]["n"] > 0
+    assert "No image is left to label" in second.record["advice"]
+    with pytest.raises(RoundError, match="no image left to choose"):
+        run(project, oracle)
+
+
+def test_run__empty_holdout(project: Project) -> None:
+    oracle = Oracle(project)
+    run(project, oracle, reserve=0)
+    second = run(project, oracle)
+    assert second.run_id is not None
+    assert second.record["metrics"] == {}
+    assert "There is no figure yet" in second.record["advice"]
+
+
+def test_run__holdout_figures_come_from_the_settled_prefix(project: Project) -> None:
+    oracle = Oracle(project)
+    run(project, oracle)
+    gap = reserved(project)[7]
+    # Somebody answers all but the eighth of the reserve.
+    oracle.answer()
+    with project.catalog.write() as writing:
+        annotations.mark_deleted(writing, project.id, [gap])
+        consensus.settle(writing, project, [gap])
+    oracle.at_most = 0
+    second = run(project, oracle)
+    with project.catalog.read() as reading:
+        halves = [row.half for row in reserve.rows(reading, project.id)[:7]]
+        steps = rounds.steps(reading, second.id)
+    assert steps["evaluate"]["result"]["n"] == halves.count("holdout")
+    assert steps["calibrate"]["result"]["n"] == halves.count("calibration")
+
+
+def test_run__imported_labels_of_the_reserve_are_shown_again(project: Project) -> None:
+    names = {}
+    with project.catalog.write() as writing:
+        reserve.freeze(writing, project.id)
+        for row in image_rows.page(writing, project.id, size=COUNT):
+            names[row.id] = project.record.ids_of((truth()[row.name],))
+        usable = {key: names[key] for key, _ in image_rows.usable(writing, project.id)}
+        annotations.add_imported(writing, project.id, usable)
+        consensus.settle(writing, project, list(usable))
+    oracle = Oracle(project)
+    first = run(project, oracle)
+    assert ledger(project, first, "reserve") == reserved(project)[:20]
+    assert first.record["labels"] == len(usable) - len(reserved(project))
+    assert first.record["metrics"] == {}, "nobody has confirmed the reserve's labels yet"
+    second = run(project, oracle)
+    assert 0 < second.record["metrics"]["accuracy"]["n"] < 20
+
+
+def test_run__a_group_that_straddles_the_reserve_leaves_training_and_pool(
+    project: Project,
+) -> None:
+    oracle = Oracle(project)
+    run(project, oracle)
+    oracle.answer()
+    with project.catalog.write() as writing:
+        first = reserved(project)[0]
+        group = image_rows.get(writing, first).group_id
+        labeled = [row.image_id for row in labels.for_training(writing, project.id)]
+        pool = [row.id for row in image_rows.pool(writing, project.id)]
+        writing.execute(
+            update(schema.images)
+            .where(schema.images.c.id.in_([labeled[0], pool[0]]))
+            .values(group_id=group)
+        )
+    second = run(project, oracle, budget=500)
+    assert second.record["labels"] == 19
+    assert pool[0] not in ledger(project, second, "batch")
+    with project.catalog.read() as reading:
+        assert first in [row.image_id for row in reserve.rows(reading, project.id)]
+
+
+def test_run__a_copy_of_an_image_that_waits_is_not_sent(project: Project) -> None:
+    oracle = Oracle(project, at_most=30)
+    first = run(project, oracle)
+    oracle.answer()
+    oracle.at_most = 0
+    with project.catalog.write() as writing:
+        (waiting, *_) = rounds.waiting(writing, project.id, queue="batch")
+        pool = [row.id for row in image_rows.pool(writing, project.id)]
+        copy = next(key for key in pool if key not in ledger(project, first, "batch"))
+        writing.execute(
+            update(schema.images)
+            .where(schema.images.c.id == copy)
+            .values(group_id=image_rows.get(writing, waiting).group_id)
+        )
+    second = run(project, oracle, budget=500)
+    assert second.record["carried"] > 0
+    assert copy not in ledger(project, second, "batch")
+
+
+def test_run__answers_in_the_middle_are_kept_for_the_next(project: Project) -> None:
+    oracle = Oracle(project, at_most=30)
+    run(project, oracle)
+    oracle.answer()
+    late = Oracle(project)
+    oracle.at_most = 0
+
+    def report(done: int, total: int, says: str) -> None:
+        if says == "train":
+            assert late.answer() == 10
+
+    settings = RoundSettings(budget=20)
+    found = active_loop.run(project, settings, oracle, report=report)
+    with project.catalog.read() as reading:
+        now = len(labels.for_training(reading, project.id))
+    assert found.record["labels"] < now == 20
+    again = run(project, oracle)
+    assert again.record["labels"] == now
+
+
+def test_run__another_process_is_at_it(project: Project) -> None:
+    lock = project.workspace.folder("runs") / f".round-p{project.id}.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RoundError, match="Another process is running a round"):
+            run(project, Oracle(project))
+    assert run(project, Oracle(project)).number == 0
+
+
+@pytest.mark.parametrize("step", ["embed", "select", "record"])
+def test_run__interrupted_goes_on_to_the_same_end(
+    embedded: Path, tmp_path: Path, step: str
+) -> None:
+    ends = []
+    for name in ("undisturbed", "interrupted"):
+        shutil.copytree(embedded, tmp_path / name)
+        project = workspaces.project(workspaces.open(tmp_path / name))
+        oracle = Oracle(project)
+
+        def report(done: int, total: int, says: str, name: str = name) -> None:
+            if says == step and name == "interrupted":
+                raise KeyboardInterrupt
+
+        settings = RoundSettings(budget=20, reserve=20)
+        if name == "interrupted":
+            with pytest.raises(KeyboardInterrupt):
+                active_loop.run(project, settings, oracle, report=report)
+        found = run(project, oracle)
+        with project.catalog.read() as reading:
+            count = reading.scalar(select(func.count()).select_from(schema.rounds))
+            rows = rounds.ledger(reading, found.id)
+        assert count == 1
+        ends.append((rows, found.record))
+        project.catalog.close()
+    assert ends[0] == ends[1]
+
+
+def with_server(project: Project, studio: LabelStudio) -> None:
+    """Gives the workspace the session's server as its own."""
+    (project.workspace.path / "label-studio").symlink_to(studio.folder)
+
+
+@pytest.fixture
+def remote_projects(label_studio: LabelStudio) -> Iterator[Callable[[], set[int]]]:
+    """The projects that the test has made on the session's server, deleted afterwards."""
+    opened = label_studio.connection
+    before = {one.id for one in opened.projects()}
+    yield lambda: {one.id for one in opened.projects()} - before
+    for one in {one.id for one in opened.projects()} - before:
+        opened.delete_project(one)
+    for link in (label_studio.folder / "served").glob("*"):
+        link.unlink()
+
+
+@pytest.mark.label_studio
+def test_run__through_label_studio(
+    project: Project, label_studio: LabelStudio, remote_projects: Callable[[], set[int]]
+) -> None:
+    with_server(project, label_studio)
+    first = wiring.run_round(project, budget=20, reserve=20)
+    assert list(first["seconds"]) == EVERY_STEP
+    assert [(q["queue"], q["waiting"]) for q in wiring.queue_links(project)] == [
+        ("reserve", 20),
+        ("batch", 20),
+    ]
+    with label_studio.annotator() as person:
+        assert demo.answer_all(project, person, truth()) == 40
+        second = wiring.run_round(project, budget=20)
+        assert second["labels"] == 20
+        assert second["metrics"]["accuracy"]["n"] > 0
+        assert demo.answer_all(project, person, truth()) == 20
+    wiring.pull(project)
+    with project.catalog.read() as reading:
+        assert labels.count(reading, project.id) == 60
+        found = annotations.history(reading, ledger(project, rounds.get(reading, 1, 1), "batch")[0])
+    assert [row["state"] for row in found] == ["answered"]
+    opened = label_studio.connection
+    assert sum(opened.project(one).task_count for one in remote_projects()) == 60
+
+
+@pytest.mark.label_studio
+def test_run__multi_label_through_label_studio(
+    embedded: Path,
+    tmp_path: Path,
+    label_studio: LabelStudio,
+    remote_projects: Callable[[], set[int]],
+) -> None:
+    from labeling import tasks
+
+    task: Task = "multi-label"
+    project = workspaces.create_project(
+        tmp_path / "w", name="tags", class_names=["shoe", "top", "dark"], task=task, seed=3
+    )
+    shutil.copytree(embedded / "embeddings" / "engines", tmp_path / "w" / "embeddings" / "engines")
+    plan = sources.understand(embedded.parent / "photos", known_classes=(), labels_from="none")
+    ingest.run(project, plan)
+    with_server(project, label_studio)
+    wiring.run_round(project, budget=20, reserve=20)
+
+    def tags(name: str) -> list[str]:
+        label = truth()[name]
+        found = {"shoe": label in ("sneaker", "sandal", "ankle-boot")}
+        found["top"] = label in ("t-shirt", "pullover", "shirt", "coat")
+        return [tag for tag, there in found.items() if there]
+
+    with project.catalog.read() as reading:
+        queues = [queue.remote_id for queue in remote.every(reading, project.id)]
+    with label_studio.annotator() as person:
+        for queue in queues:
+            while (one := person.next_task(queue)) is not None:
+                person.create_annotation(one.id, tasks.chosen(tags(one.data["name"])))
+    second = wiring.run_round(project, budget=20)
+    assert second["labels"] == 20, "images with none of the classes are labeled too"
+    with project.catalog.read() as reading:
+        rows = reserve.rows(reading, project.id)[:20]
+    holdout = [row.half for row in rows].count("holdout")
+    assert second["metrics"]["accuracy"]["n"] == holdout
+    project.catalog.close()
