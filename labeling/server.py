@@ -127,6 +127,7 @@ def start(
     if database_url is not None:
         raise InputError("The managed Label Studio runs on SQLite only. Leave the database out.")
     public_url = _checked_public_url(public_url)
+    folder = folder.resolve()  # what is served must lie below it by its name
     found = attach(folder)
     if found is not None:
         raise LabelStudioError(
@@ -232,7 +233,7 @@ def serve_folder(folder: Path, name: str, target: Path) -> Path:
                 f"{link} is a link that leads out of {target} to {link.resolve()}, and Label "
                 "Studio would follow it. Replace the link by the file, or import with --copy."
             )
-    served = folder / "served"
+    served = folder.resolve() / "served"
     served.mkdir(parents=True, exist_ok=True)
     place = served / name
     if place.is_symlink() and place.exists() and place.resolve() != root:

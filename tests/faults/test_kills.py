@@ -118,7 +118,11 @@ def test_import__killed_in_the_middle(tmp_path: Path) -> None:
     for name in ("undisturbed", "killed"):
         project = new_project(tmp_path / name)
         if name == "killed":
-            assert kill_when(lambda: count_of(project, schema.images) > 0, tmp_path / name, *words)
+
+            def some(project: Project = project) -> bool:
+                return count_of(project, schema.images) > 0
+
+            assert kill_when(some, tmp_path / name, *words)
             assert 0 < count_of(project, schema.images) < 1200
         found = command(tmp_path / name, *words)
         assert found["added"] + found["already"] + len(found["quarantined"]) == 1200

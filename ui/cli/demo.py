@@ -73,8 +73,9 @@ def _by_hand(folder: Path) -> None:
 
 def _with_oracle(folder: Path, rounds: int, *, as_json: bool) -> None:
     from ui import demo as demonstration
+    from ui import servers
 
-    with session.progress() as report:
+    with servers.interruptible(), session.progress() as report:
         found = list(
             demonstration.with_oracle(folder, rounds=rounds, tell=session.tell, report=report)
         )
