@@ -6,8 +6,9 @@ at most one chunk of decoding and the same command goes on where it stopped.
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from curation import files, images, sources
@@ -71,7 +72,10 @@ def run(
     done = 0
     report(0, plan.candidates, "import")
     for chunk in batched(sources.candidates(plan, wanted), CHUNK):
-        _add_chunk(project, plan, chunk, wanted, source_id, outcome, copy=copy, strict=strict)
+        tell = partial(_tell, report, done, plan.candidates)
+        _add_chunk(
+            project, plan, chunk, wanted, source_id, outcome, copy=copy, strict=strict, tell=tell
+        )
         done += len(chunk)
         report(done, plan.candidates, "import")
     for name in sorted(set(wanted) - _found(wanted)):
@@ -95,6 +99,10 @@ def run(
             },
         )
     return outcome
+
+
+def _tell(report: Report, before: int, total: int, read: int) -> None:
+    report(before + read, total, "import")
 
 
 @dataclass(slots=True)
@@ -167,6 +175,7 @@ def _add_chunk(
     *,
     copy: bool,
     strict: bool,
+    tell: Callable[[int], None],
 ) -> None:
     origins = [sources.origin(candidate.path) for candidate in chunk]
     with project.catalog.read() as connection:
@@ -178,7 +187,10 @@ def _add_chunk(
         for candidate, origin in zip(chunk, origins, strict=True)
         if origin not in known or known[origin] in retried
     }
-    rows = [_look(project, unread[path], found, wanted, copy=copy) for path, found in _read(unread)]
+    rows = []
+    for path, found in _read(unread):
+        rows.append(_look(project, unread[path], found, wanted, copy=copy))
+        tell(len(rows))  # a chunk of large photos takes a while; this is where it can be stopped
     for candidate in chunk:
         if candidate.name in wanted:
             wanted[candidate.name].found = True

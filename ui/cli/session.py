@@ -113,14 +113,15 @@ class _Lines:
         self.told = 0.0
         self.step = ""
         self.begun = 0.0
+        self.last = -1
 
     def __call__(self, done: int, total: int, says: str) -> None:
         now = time.monotonic()
         if says != self.step:
-            self.step, self.begun, self.told = says, now, 0.0
-        if now - self.told < 10 and done != total:
+            self.step, self.begun, self.told, self.last = says, now, 0.0, -1
+        if (now - self.told < 10 and done != total) or done == self.last:
             return
-        self.told = now
+        self.told, self.last = now, done
         left = ""
         if 0 < done < total:
             left = f", {(total - done) * (now - self.begun) / done:,.0f} s left"
