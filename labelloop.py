@@ -17,6 +17,7 @@ from curation import workspace as _workspaces
 from curation.errors import LabelloopError
 from curation.progress import Report, silent
 from curation.workspace import Project as _Project
+from ui import frames as _frames
 from ui import wiring as _wiring
 
 if TYPE_CHECKING:
@@ -143,31 +144,31 @@ class Project:
         """
         import pandas as pd
 
-        return pd.DataFrame(_wiring.image_table(self._project, status=status, label=label))
+        return pd.DataFrame(_frames.image_table(self._project, status=status, label=label))
 
     def issues(self) -> "pd.DataFrame":
         """Images that were set aside, with the reason."""
         import pandas as pd
 
-        return pd.DataFrame(_wiring.quarantine(self._project), columns=["image", "kind", "reason"])
+        return pd.DataFrame(_frames.quarantine(self._project), columns=["image", "kind", "reason"])
 
     def rounds(self) -> "pd.DataFrame":
         """One row per round: number, strategy, labels, and each figure with its interval."""
         import pandas as pd
 
-        return pd.DataFrame(_wiring.round_table(self._project))
+        return pd.DataFrame(_frames.round_table(self._project))
 
     def models(self) -> "pd.DataFrame":
         """One row per trained model, with the snapshot it saw."""
         import pandas as pd
 
-        return pd.DataFrame(_wiring.model_table(self._project))
+        return pd.DataFrame(_frames.model_table(self._project))
 
     def snapshots(self) -> "pd.DataFrame":
         """One row per snapshot of the labels."""
         import pandas as pd
 
-        return pd.DataFrame(_wiring.snapshot_table(self._project))
+        return pd.DataFrame(_frames.snapshot_table(self._project))
 
     def snapshot(self) -> str:
         """Freezes the labels as they are now and returns the snapshot's id."""

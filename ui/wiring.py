@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from curation import workspace as workspaces
-from curation.catalog import annotations, labels, projects, remote, reserve, rounds, runs
+from curation.catalog import annotations, labels, projects, remote, reserve, rounds
 from curation.catalog import images as image_rows
 from curation.errors import InputError, LabelStudioUnreachable, NotFound
 from curation.progress import Report, silent
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from labeling.queues import Shelf
 
 QUEUES: tuple[Queue, ...] = ("reserve", "batch")
-IMAGE_STATUSES = ("any", "labeled", "pool", "reserve", "quarantined", "excluded")
 METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
 TASKS: tuple[Task, ...] = ("single-label", "multi-label")
 LABELS_FROM: tuple[LabelsFrom, ...] = ("auto", "folder", "csv", "none")
@@ -33,7 +32,8 @@ LABELS_FROM: tuple[LabelsFrom, ...] = ("auto", "folder", "csv", "none")
 T = TypeVar("T")
 
 
-def _choice(value: str, choices: tuple[T, ...], option: str) -> T:
+def choice(value: str, choices: tuple[T, ...], option: str) -> T:
+    """The one of the choices that the user typed; an InputError lists them otherwise."""
     for choice in choices:
         if choice == value:
             return choice
@@ -70,7 +70,7 @@ def create_project(
         path.expanduser(),
         name=name,
         class_names=[part.strip() for part in classes.split(",") if part.strip()],
-        task=_choice(task, TASKS, "--task"),
+        task=choice(task, TASKS, "--task"),
         target=_target(target) if target else None,
         seconds_per_label=seconds_per_label,
         guidelines=text,
@@ -80,7 +80,7 @@ def create_project(
 
 def _target(text: str) -> Target:
     metric, _, value = text.partition("=")
-    metric = _choice(metric.strip(), METRICS, "--target")
+    metric = choice(metric.strip(), METRICS, "--target")
     try:
         number = float(value)
     except ValueError:
@@ -134,7 +134,7 @@ def understand_import(
         source.expanduser(),
         known_classes=project.record.classes,
         table=table.expanduser() if table else None,
-        labels_from=_choice(labels_from, LABELS_FROM, "--labels-from"),
+        labels_from=choice(labels_from, LABELS_FROM, "--labels-from"),
     )
 
 
@@ -488,103 +488,6 @@ def disable_annotator(project: Project, name: str) -> dict[str, Any]:
     with project.catalog.write() as writing:
         annotations.set_annotator_state(writing, project.id, name, "disabled")
     return {"annotator": name, "state": "disabled"}
-
-
-def image_table(project: Project, *, status: str = "any", label: str = "") -> list[dict[str, Any]]:
-    """One row per image that the filters find."""
-    record = project.record
-    if label and label not in record.classes:
-        raise InputError(f"No class {label!r}. The classes are {', '.join(record.classes)}.")
-    names = dict(zip(record.class_ids, record.classes, strict=True))
-    class_id = record.ids_of([label])[0] if label else None
-    table: list[dict[str, Any]] = []
-    with project.catalog.read() as connection:
-        last = 0
-        while page := image_rows.page(
-            connection,
-            project.id,
-            after=last,
-            size=1000,
-            status=_choice(status, IMAGE_STATUSES, "status"),
-            class_id=class_id,
-        ):
-            ids = [image.id for image in page]
-            labeled = labels.get(connection, ids)
-            predicted = runs.predictions_of(connection, ids)
-            values = image_rows.metadata_of_many(connection, ids)
-            for image in page:
-                found, guess = labeled.get(image.id), predicted.get(image.id)
-                table.append(
-                    {
-                        "image": image.name,
-                        "state": image.state,
-                        "label": "|".join(names[c] for c in found.classes) if found else None,
-                        "label_origin": found.origin if found else None,
-                        "prediction": names[guess["class_id"]] if guess else None,
-                        "confidence": guess["confidence"] if guess else None,
-                        "reserve": image.reserve,
-                        "width": image.width,
-                        "height": image.height,
-                        **values.get(image.id, {}),
-                    }
-                )
-            last = ids[-1]
-    return table
-
-
-def quarantine(project: Project) -> list[dict[str, str]]:
-    """The images that were set aside."""
-    with project.catalog.read() as connection:
-        found = image_rows.quarantined(connection, project.id)
-    return [{"image": name, "kind": "unreadable", "reason": reason} for name, reason in found]
-
-
-def round_table(project: Project) -> list[dict[str, Any]]:
-    """One row per round, each figure in three columns."""
-    table = []
-    for found in status(project)["rounds"]:
-        row = {key: found[key] for key in ("round", "state", "strategy", "labels", "selected")}
-        for name in ("accuracy", "balanced_accuracy", "macro_f1"):
-            figure = found["metrics"].get(name) or {"value": None, "ci": [None, None]}
-            row |= {
-                name: figure["value"],
-                f"{name}_low": figure["ci"][0],
-                f"{name}_high": figure["ci"][1],
-            }
-        table.append(row)
-    return table
-
-
-def model_table(project: Project) -> list[dict[str, Any]]:
-    """One row per run."""
-    with project.catalog.read() as connection:
-        found = runs.every(connection, project.id)
-    return [
-        {
-            "run": run["id"],
-            "kind": run["kind"],
-            "snapshot": run["snapshot_id"],
-            "seed": run["seed"],
-            "accuracy": (run["metrics"].get("accuracy") or {}).get("value"),
-            "created_at": run["created_at"],
-        }
-        for run in found
-    ]
-
-
-def snapshot_table(project: Project) -> list[dict[str, Any]]:
-    """One row per snapshot."""
-    with project.catalog.read() as connection:
-        found = runs.list_snapshots(connection, project.id)
-    return [
-        {
-            "snapshot": row["id"],
-            "images": row["header"]["images"],
-            "parent": row["header"]["parent"],
-            "created_at": row["header"]["created_at"],
-        }
-        for row in found
-    ]
 
 
 def create_snapshot(project: Project) -> str:

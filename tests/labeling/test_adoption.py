@@ -1,6 +1,9 @@
 """Taking over projects that others made, against the real server."""
 
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +17,8 @@ from curation.catalog import images as image_rows
 from curation.errors import InputError, NotFound
 from curation.records import LedgerRow
 from curation.workspace import Workspace
-from labeling import adoption, tasks
+from labeling import adoption, queues, tasks
+from labeling.queues import Shelf
 from tests import bench as benches
 from tests.bench import Bench
 from tests.fixtures_label_studio import LabelStudio
@@ -201,3 +205,43 @@ def test_run__what_cannot_be_taken_over(
             adoption.run(workspace, opened, other)
     finally:
         opened.delete_project(other)
+
+
+def test_adopt__as_a_command(label_studio: LabelStudio, foreign: int, workspace: Workspace) -> None:
+    (workspace.path / "label-studio").symlink_to(label_studio.folder)
+
+    def labelloop(*words: str) -> dict[str, object]:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("labelloop"), *words, "--json"],
+            cwd=workspace.path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, object] = json.loads(done.stdout)
+        return found
+
+    found = labelloop("adopt", "--project", str(foreign))
+    assert found == {
+        "project": "Shelf photos",
+        "images": 6,
+        "annotations": 2,
+        "classes": ["fine", "bad"],
+        "quarantined": [],
+    }
+    assert labelloop("label", "pull") == {"images": 0, "annotations": 2}
+    assert labelloop("label", "rebuild") == {"projects": 0, "images": 0}
+
+
+def test_show_images__an_existing_server_shows_what_was_adopted_from_it(
+    label_studio: LabelStudio, foreign: int, workspace: Workspace
+) -> None:
+    opened = label_studio.connection
+    project = adoption.run(workspace, opened, foreign).project
+    bench = Bench(project, label_studio, workspace.path)
+    first = bench.ids()[0]
+    shown = queues.show_images(project, opened, bench.queue(), [first], Shelf())
+    name, address = shown[first]
+    assert opened.download(address) == png(0)
+    assert name.startswith("shelf")
