@@ -35,6 +35,16 @@ from curation.images import inspect, usable_cores
 from curation.inference import Engine
 
 FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
+ROWS = {
+    "ours": "ours, images a second",
+    "decode": "bare decode and resize",
+    "forward": "bare forward",
+    "limit": "limit 1 / (1/decode + 1/forward)",
+    "plain_timm": "plain timm loop, fp32",
+    "share_of_limit": "our share of the limit",
+    "times_plain_timm": "times the plain loop",
+    "cosine": "cosine to fp32, least / median",
+}
 PLAIN_PART = 4
 """The plain loop runs on every fourth image, since it is slow."""
 
@@ -206,10 +216,19 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(report))
         return
-    print(f"engine {report['engine']}, {report['cores']} cores")
-    for kind in ("jpeg-500", "png-112"):
-        for name, found in report[kind].items():
-            print(kind, name, found)
+    print(f"Engine {report['engine']}, {report['cores']} cores\n")
+    print("| | 500 px JPEG | 112 px PNG |\n|---|---|---|")
+    for name in ROWS:
+        cells = [_cell(name, report[kind][name]) for kind in ("jpeg-500", "png-112")]
+        print(f"| {ROWS[name]} | {cells[0]} | {cells[1]} |")
+
+
+def _cell(name: str, found: dict[str, Any]) -> str:
+    if name == "cosine":
+        return f"{found['min']:.4f} / {found['median']:.4f} (n = {found['n']})"
+    digits = 2 if name == "share_of_limit" else 1 if name == "times_plain_timm" else 0
+    low, high = found["ci"]
+    return f"{found['value']:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
 if __name__ == "__main__":

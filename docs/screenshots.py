@@ -1,34 +1,38 @@
-"""Take the README's pictures of the app: `python docs/screenshots.py --workspace DIR`.
+"""Take the README's pictures of the app with one command: `python docs/screenshots.py`.
 
-Starts the app on that workspace, opens each page in Debian's Chromium at 1280 x 720 and writes
-docs/images/PAGE.png, and PAGE-dark.png with --dark. `labelloop demo` makes a workspace worth
-showing.
+It runs the demonstration with three rounds that the truth answers, starts one more round so that
+images wait, opens each page in Debian's Chromium at 1280 x 720 and writes docs/images/PAGE.png,
+and PAGE-dark.png with --dark. It takes about three minutes. `--workspace DIR` keeps the workspace,
+and takes one that is there already as it is.
 """
 
 import argparse
-import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-from contextlib import closing
+import tempfile
 from pathlib import Path
 from typing import Literal
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
-from playwright.sync_api import Browser, ViewportSize, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from curation import workspace as workspaces
+from curation.workspace import Project
+from ui import demo, servers, wiring
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"overview": "", "label": "label", "images": "images", "rounds": "rounds"}
 SIZE: ViewportSize = {"width": 1280, "height": 720}
+ROUNDS = 3
+MOST_BYTES = 250_000
 
 
 def main() -> None:
-    """Reads the options, starts the app and takes the pictures."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--workspace", type=Path, required=True)
+    """Reads the options, starts the servers and takes the pictures."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--workspace", type=Path)
     options.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     options.add_argument("--dark", action="store_true", help="in the dark theme as well")
     chosen = options.parse_args()
@@ -36,45 +40,29 @@ def main() -> None:
     if chromium is None:
         sys.exit("No chromium on this machine: apt-get install chromium")
     chosen.out.mkdir(parents=True, exist_ok=True)
-    app, url = start_app(chosen.workspace.resolve())
-    try:
-        with sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory(prefix="labelloop-pictures-") as made:
+        project = prepare(chosen.workspace or Path(made) / "catalogue")
+        with (
+            servers.start(project.workspace, tell=print) as running,
+            sync_playwright() as playwright,
+        ):
+            if not wiring.status(project)["waiting"]:
+                wiring.run_round(project, budget=demo.BUDGET)
             browser = playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
             )
-            take(browser, url, chosen.out, scheme="light")
+            take(browser, running.app_url, chosen.out, scheme="light")
             if chosen.dark:
-                take(browser, url, chosen.out, scheme="dark")
+                take(browser, running.app_url, chosen.out, scheme="dark")
             browser.close()
-    finally:
-        app.terminate()
-        app.wait(timeout=20)
 
 
-def start_app(workspace: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """The running app and its address, once it answers."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "streamlit", "run", str(ROOT / "ui" / "web" / "app.py")),
-            *("--server.port", str(port)),
-        ],
-        env={**os.environ, "LABELLOOP_WORKSPACE": str(workspace), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    direct = build_opener(ProxyHandler({}))
-    for _ in range(300):
-        try:
-            direct.open(f"{url}/_stcore/health", timeout=2).close()
-            return app, url
-        except URLError:
-            time.sleep(0.2)
-    app.terminate()
-    sys.exit("The app did not answer within a minute.")
+def prepare(folder: Path) -> Project:
+    """The demonstration's project after its rounds, made anew where it is not there yet."""
+    if not (folder / workspaces.SETTINGS).is_file():
+        for found in demo.with_oracle(folder, rounds=ROUNDS, tell=print):
+            print(found)
+    return workspaces.project(workspaces.open(folder))
 
 
 def take(browser: Browser, url: str, out: Path, *, scheme: Literal["light", "dark"]) -> None:
@@ -83,12 +71,23 @@ def take(browser: Browser, url: str, out: Path, *, scheme: Literal["light", "dar
     tab = context.new_page()
     for name, path in PAGES.items():
         tab.goto(f"{url}/{path}")
-        tab.get_by_role("heading", level=1).wait_for()
-        tab.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
-        tab.wait_for_timeout(2000)  # charts and pictures fade in
-        suffix = "-dark" if scheme == "dark" else ""
-        tab.screenshot(path=out / f"{name}{suffix}.png")
+        settle(tab)
+        picture = out / f"{name}{'-dark' if scheme == 'dark' else ''}.png"
+        tab.screenshot(path=picture)
+        with Image.open(picture) as drawn:
+            drawn.convert("RGB").save(picture, optimize=True)
+        size = picture.stat().st_size
+        print(f"{picture.name}: {size:,} bytes")
+        if size > MOST_BYTES:
+            sys.exit(f"{picture} is larger than {MOST_BYTES:,} bytes.")
     context.close()
+
+
+def settle(tab: Page) -> None:
+    """Waits until a page is drawn and stays as it is."""
+    tab.get_by_role("heading", level=1).wait_for()
+    tab.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+    tab.wait_for_timeout(3000)  # charts and pictures fade in
 
 
 if __name__ == "__main__":

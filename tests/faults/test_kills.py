@@ -210,7 +210,7 @@ def test_round__killed_after_each_step(
                 return latest is not None and step in rounds.steps(reading, latest.id)
 
         hit.append(kill_when(reached, killed, *words))
-    assert any(hit), "no kill met a running round"
+    assert sum(hit) >= 2, f"too few kills met a running round: {dict(zip(STEPS, hit, strict=True))}"
     if hit[-1]:
         command(killed, *words)
     other = opened(undisturbed)

@@ -4,6 +4,7 @@ What is made up is only what people and models said; every row goes where the pr
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from curation.workspace import Project
 from training import evaluation
 
 CLASSES = ("zero", "one", "two")
+PULLED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 URL = "http://127.0.0.1:9"  # the discard port: nothing answers there
 
 
@@ -83,7 +85,7 @@ def play_round(
         trained_on = labels.count(connection, project.id)
         pool = images.pool(connection, project.id)[:budget]
         kept = [row for row in reserve.rows(connection, project.id) if not row.offered][:random]
-        one = rounds.start(connection, project.id, {"strategy": "auto", "budget": budget})
+        one = rounds.start(connection, project.id, _settings(connection, project, budget))
         reasons = ("the two best classes nearly tie", "far from everything labeled")
         ledger = [
             LedgerRow(row.id, "batch", rank, score=1 - rank / budget, reason=reasons[rank % 3 > 0])
@@ -115,6 +117,11 @@ def play_round(
         _bind_queues(connection, project, ledger)
     answer(project, truth, ledger[: round(answered * len(ledger))])
     return one
+
+
+def _settings(connection: Any, project: Project, budget: int) -> dict[str, Any]:
+    asked = {"strategy": "auto", "budget": budget, "reserve": 150}
+    return {"asked": asked, "version": annotations.newest_version(connection, project.id)}
 
 
 def _add_model(
@@ -166,6 +173,7 @@ def _bind_queues(connection: Any, project: Project, ledger: list[LedgerRow]) -> 
         )
         ours = [row.image_id for row in ledger if row.queue == name]
         remote.add_tasks(connection, queue.id, {image_id: image_id for image_id in ours})
+        remote.set_cursor(connection, queue.id, PULLED.isoformat())
 
 
 def answer(
@@ -232,7 +240,7 @@ def begin_job(project: Project, kind: str, arguments: dict[str, Any]) -> int:
 def begin_round(project: Project) -> RoundRecord:
     """A round that is under way: two steps are done."""
     with project.catalog.write() as connection:
-        one = rounds.start(connection, project.id, {"strategy": "margin", "budget": 20})
+        one = rounds.start(connection, project.id, _settings(connection, project, 20))
         for step in ("pull", "train"):
             rounds.finish_step(connection, one.id, step, seconds=2.5, result={})
     return one

@@ -81,17 +81,48 @@ def test_overview__button_opens_the_import_form(open_page: Open, empty: Project)
     assert app.text_input[0].label == "Folder of images, or a CSV that lists them"
 
 
-def test_rounds__form_starts_the_round_that_was_asked_for(open_page: Open, played: Project) -> None:
-    app = open_page(played, "rounds")
+def test_rounds__form_starts_the_round_that_was_asked_for(
+    open_page: Open, imported: Project
+) -> None:
+    app = open_page(imported, "rounds")
     app.selectbox[0].select("margin")
     app.number_input[0].set_value(7)
     app.number_input[1].set_value(3)
     next(button for button in app.button if button.label == "Start").click().run()
 
     assert not app.exception
+    with imported.catalog.read() as connection:
+        (job,) = jobs.newest(connection, imported.id)
+    assert job.arguments == {"strategy": "margin", "budget": 7, "reserve": 3}
+
+
+def test_rounds__reserve_is_asked_for_in_round_0_only(open_page: Open, played: Project) -> None:
+    app = open_page(played, "rounds")
+
+    assert [field.label for field in app.number_input] == ["Budget"]
+
+
+def test_rounds__interrupted_round_is_resumed(open_page: Open, played: Project) -> None:
+    scenario.begin_round(played)
+    app = open_page(played, "rounds")
+
+    assert "Round 2 stopped half-way" in app.warning[0].value
+    next(button for button in app.button if button.label == "Resume").click().run()
+
     with played.catalog.read() as connection:
         (job,) = jobs.newest(connection, played.id)
-    assert job.arguments == {"strategy": "margin", "budget": 7, "reserve": 3}
+    assert (job.kind, job.arguments["budget"]) == ("round", 20)
+
+
+def test_rounds__nothing_answered_leads_to_the_queue(
+    open_page: Open, played: Project, tmp_path: Path
+) -> None:
+    truth = scenario.truth_of(tmp_path / "truth.csv")
+    scenario.play_round(played, truth, budget=5, random=2, answered=0.0)
+    app = open_page(played, "rounds")
+
+    assert "Nothing was answered since round 2" in app.info[0].value
+    assert all(button.label != "Start" for button in app.button)
 
 
 def test_rounds__running_job_can_be_cancelled(open_page: Open, played: Project) -> None:
@@ -176,8 +207,8 @@ def test_label__says_how_to_start_label_studio(open_page: Open, played: Project)
 
     assert "labelloop up" in app.warning[0].value
     assert [bar.proto.text for bar in app.get("progress")] == [
-        "Round 1: 6 of 8 labeled",
         "Round 1: 0 of 4 labeled",
+        "Round 1: 6 of 8 labeled",
     ]
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from curation.catalog import jobs, rounds
+from curation.catalog import images, jobs, rounds
 from curation.errors import LabelStudioUnreachable, NotFound
+from curation.records import LedgerRow
 from curation.workspace import Project
 from tests.web import scenario
 from ui import jobs as long_work
@@ -176,13 +177,19 @@ def test_work__nothing_pushed_yet(imported: Project) -> None:
 def test_work__counts_of_the_current_round_and_of_each_annotator(played: Project) -> None:
     found = queues.work(played, now=NOW)
 
-    batch, kept = found.queues
+    kept, batch = found.queues
     assert found.round_number == 1
     assert (batch.sent, batch.labeled) == (8, 6)
     assert (kept.sent, kept.labeled) == (4, 0)
     assert found.waiting == batch.waiting + kept.waiting == 6
     assert set(found.annotators["annotator"]) == {"annotator-1", "annotator-2"}
     assert found.annotators["answered"].sum() == 25
+
+
+def test_work__says_up_to_when_answers_are_in(played: Project) -> None:
+    found = queues.work(played, now=scenario.PULLED + timedelta(minutes=4))
+
+    assert found.pulled == "Answers are in up to 4 min ago."
 
 
 def test_doors__label_studio_is_not_running(played: Project) -> None:
@@ -208,8 +215,8 @@ def test_table__newest_first_with_what_waits(played: Project) -> None:
     table = round_views.table(played, round_views.every(played))
 
     assert list(table["round"]) == [1, 0]
-    assert list(table["state"]) == ["waits for people", "answered"]
-    assert table["Balanced accuracy"].iloc[1] == "none"
+    assert list(table["state"]) == ["waits for people", "done"]
+    assert table["Balanced accuracy"].iloc[1] == "not measured"
 
 
 def test_details__classes_confusion_steps_and_reasons(played: Project) -> None:
@@ -219,7 +226,54 @@ def test_details__classes_confusion_steps_and_reasons(played: Project) -> None:
     assert found.confusion.to_numpy().sum() == found.per_class["n"].sum()
     assert list(found.steps["step"]) == ["pull", "labels", "train", "evaluate", "select", "push"]
     assert found.reasons["images"].sum() == 8
+    assert len(found.reasons) == 2
     assert found.sent == 12
+
+
+def test_details__reasons_that_differ_in_numbers_only_are_one(imported: Project) -> None:
+    with imported.catalog.write() as connection:
+        one = rounds.start(connection, imported.id, {})
+        ids = [row.id for row in images.pool(connection, imported.id)[:3]]
+        said = (
+            "two classes nearly tie: 0.41 against 0.40",
+            "two classes nearly tie: 0.5 against 0.40",
+        )
+        ledger = [
+            LedgerRow(ids[0], "batch", 0, reason=said[0]),
+            LedgerRow(ids[1], "batch", 1, reason=said[1]),
+        ]
+        ledger.append(LedgerRow(ids[2], "batch", 2, reason="drawn at random"))
+        rounds.plan(connection, imported.id, one.id, ledger)
+
+    found = round_views.details(imported, 0).reasons
+
+    assert list(found.itertuples(index=False, name=None)) == [
+        ("two classes nearly tie: 0.41 to 0.5 against 0.40", 2),
+        ("drawn at random", 1),
+    ]
+
+
+def test_defaults__interrupted_round_comes_first(played: Project) -> None:
+    one = scenario.begin_round(played)
+
+    found = round_views.defaults(played).interrupted
+
+    assert found is not None
+    assert found.id == one.id
+
+
+def test_defaults__a_round_needs_answers_since_the_last(tmp_path: Path, played: Project) -> None:
+    truth = scenario.truth_of(tmp_path / "truth.csv")
+    scenario.play_round(played, truth, budget=5, random=2, answered=0.0)
+
+    with played.catalog.read() as connection:
+        waiting = rounds.count_waiting(connection, played.id)
+        latest = rounds.latest(connection, played.id)
+        assert latest is not None
+        rows = rounds.ledger(connection, latest.id)
+    assert round_views.defaults(played).unanswered == waiting > 7
+    scenario.answer(played, truth, rows[:1])
+    assert round_views.defaults(played).unanswered == 0
 
 
 def test_details__unknown_round_is_not_found(imported: Project) -> None:

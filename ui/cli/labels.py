@@ -80,9 +80,7 @@ def rebuild(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> N
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
 
 
-def add(
-    name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False
-) -> None:
+def add(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Invite an annotator: prints the link with which they choose their own password.
 
     Example: labelloop annotators add annotator-1

@@ -14,6 +14,9 @@ _SCALES = {
 }
 _SYMBOLS = ("circle", "diamond", "square")
 _DASHES = ("solid", "dash", "dot")
+_ASIDE = 0.008  # of the span of the x axis
+_LEAST_SPAN = 10
+_MOST_TICKS = 12
 _TOOLS = {"displaylogo": False, "modeBarButtons": [["toImage"]]}
 
 
@@ -30,9 +33,12 @@ def learning_curve(curve: pd.DataFrame, *, target: tuple[str, float] | None = No
         target: the metric's name and the value to reach, in percent.
     """
     figure = go.Figure()
+    counts = sorted(int(count) for count in curve["labels"].unique())
+    # Figures that are nearly equal would hide each other: each metric stands a little aside.
+    aside = _ASIDE * max(counts[-1] - counts[0], _LEAST_SPAN)
     for position, (metric, rows) in enumerate(curve.groupby("metric", sort=False)):
         figure.add_scatter(
-            x=rows["labels"],
+            x=rows["labels"] + (position - (curve["metric"].nunique() - 1) / 2) * aside,
             y=rows["value"],
             name=str(metric),
             mode="lines+markers",
@@ -45,9 +51,9 @@ def learning_curve(curve: pd.DataFrame, *, target: tuple[str, float] | None = No
                 "thickness": 1.3,
                 "width": 5,
             },
-            customdata=rows[["round", "low", "high", "n"]],
+            customdata=rows[["round", "low", "high", "n", "labels"]],
             hovertemplate=(
-                "Round %{customdata[0]}: %{y:.1f} % "
+                "Round %{customdata[0]}, %{customdata[4]} labels: %{y:.1f} % "
                 "(%{customdata[1]:.1f} to %{customdata[2]:.1f}), n = %{customdata[3]}"
             ),
         )
@@ -57,18 +63,25 @@ def learning_curve(curve: pd.DataFrame, *, target: tuple[str, float] | None = No
             line={"dash": "dot", "width": 1.5, "color": "#8a94a3"},
             annotation_text=f"target: {target[0]} {target[1]:g} %",
         )
-    counts = sorted(set(curve["n"]))
-    n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    sizes = sorted(set(curve["n"]))
+    n = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     figure.update_layout(
         title=f"Learning curve on the holdout (n = {n}, bars: 95 % intervals)",
         height=360,
         margin={"l": 10, "r": 10, "t": 40, "b": 10},
-        legend={"x": 0.99, "y": 0.03, "xanchor": "right", "yanchor": "bottom"},
-        hovermode="x unified",
+        legend={"orientation": "h", "x": 1, "y": 1.02, "xanchor": "right", "yanchor": "bottom"},
+        hovermode="closest",
     )
-    figure.update_xaxes(title="labels the model learned from")
-    figure.update_yaxes(title="percent", ticksuffix=" %")
+    figure.update_xaxes(title="labels the model learned from", range=_range(counts))
+    if len(counts) <= _MOST_TICKS:
+        figure.update_xaxes(tickvals=counts)
+    figure.update_yaxes(title="correct, in percent", ticksuffix=" %")
     return figure
+
+
+def _range(counts: list[int]) -> tuple[float, float]:
+    room = 0.06 * max(counts[-1] - counts[0], _LEAST_SPAN)
+    return counts[0] - room, counts[-1] + room
 
 
 def class_bars(classes: pd.DataFrame) -> go.Figure:

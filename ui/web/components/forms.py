@@ -2,10 +2,13 @@
 
 import streamlit as st
 
+from curation.records import RoundRecord
 from curation.workspace import Project
 from ui import jobs
 from ui.web.components import session
-from ui.web.views import rounds
+from ui.web.views import rounds, wording
+
+ROUND_ARGUMENTS = ("strategy", "budget", "reserve")
 
 
 @st.dialog("Import images")
@@ -37,7 +40,20 @@ def import_images(project: Project) -> None:
 
 
 def start_round(project: Project, found: rounds.Defaults) -> None:
-    """Asks for the next round's strategy and numbers."""
+    """Asks for the next round's strategy and numbers, or says what has to come before."""
+    if found.interrupted:
+        _resume_round(project, found.interrupted)
+        return
+    if found.unanswered:
+        wait = wording.counted(found.unanswered, "image")
+        st.info(
+            f"Nothing was answered since round {found.number - 1}, and {wait} "
+            f"{'waits' if found.unanswered == 1 else 'wait'}. Round {found.number} can start once "
+            "people have answered some.",
+            icon=":material/edit:",
+        )
+        st.page_link("screens/label.py", label="Go to Label", icon=":material/edit:")
+        return
     if not found.pool:
         st.info(
             "The pool is empty, so there is nothing to choose from. Import images first.",
@@ -45,10 +61,12 @@ def start_round(project: Project, found: rounds.Defaults) -> None:
         )
         st.page_link("screens/overview.py", label="Go to the Overview", icon=":material/flag:")
         return
+    first = found.number == 0
+    random = found.reserve
     with st.form("start-round"):
         st.markdown(f"**Start round {found.number}**")
-        strategy, budget, reserve, button = st.columns(
-            [3, 1.4, 1.4, 1.6], vertical_alignment="bottom"
+        strategy, budget, *rest, button = st.columns(
+            [3, 1.4, 1.4, 1.6] if first else [3, 1.4, 1.6], vertical_alignment="bottom"
         )
         chosen = strategy.selectbox(
             "Strategy",
@@ -60,15 +78,18 @@ def start_round(project: Project, found: rounds.Defaults) -> None:
             min_value=1,
             value=found.budget,
             step=10,
-            help=f"How many images to send. The pool holds {found.pool:,}.",
+            help=f"How many images to send. The pool holds {found.pool:,}."
+            + ("" if first else " Some come from the reserve, at random, to measure the model by."),
         )
-        random = reserve.number_input(
-            "Reserve",
-            min_value=0,
-            value=found.reserve,
-            step=5,
-            help="How many images of the random reserve to add: they make the figures narrower.",
-        )
+        for cell in rest:
+            random = cell.number_input(
+                "Reserve",
+                min_value=0,
+                value=found.reserve,
+                step=5,
+                help="How many images of the random reserve to send first: the more, the narrower "
+                "the intervals of every figure.",
+            )
         if button.form_submit_button(
             "Start", type="primary", icon=":material/play_arrow:", width="stretch"
         ):
@@ -78,3 +99,16 @@ def start_round(project: Project, found: rounds.Defaults) -> None:
                 {"strategy": chosen, "budget": int(images), "reserve": int(random)},
             )
             st.rerun()
+
+
+def _resume_round(project: Project, one: RoundRecord) -> None:
+    words, button = st.columns([5, 1], vertical_alignment="center")
+    words.warning(
+        f"Round {one.number} stopped half-way. It goes on where it stopped and sends nothing "
+        "twice.",
+        icon=":material/pause:",
+    )
+    if button.button("Resume", icon=":material/play_arrow:", type="primary", width="stretch"):
+        asked = rounds.asked(one)
+        jobs.ask(project, "round", {key: asked[key] for key in ROUND_ARGUMENTS if key in asked})
+        st.rerun()

@@ -51,19 +51,25 @@ def _draw(project: Project, progress: work.Progress, *, log: bool) -> None:
         if progress.steps:
             st.caption(
                 " · ".join(
-                    f":material/check: {name} {wording.duration(seconds)}"
+                    f":material/check: {name} {wording.seconds(seconds)}"
                     for name, seconds in progress.steps
                 )
             )
         if log:
-            st.code("\n".join(progress.log) or "Nothing logged yet.", language=None, height=130)
+            # The newest line first: a box that is drawn anew each second cannot stay scrolled down.
+            lines = "\n".join(reversed(progress.log))
+            st.code(lines or "Nothing logged yet.", language=None, height=130)
 
 
-def ended(project: Project, *kinds: str) -> None:
-    """Says so when the newest job of these kinds failed or was cancelled, and offers to resume."""
+def ended(project: Project, *kinds: str) -> bool:
+    """Says so when the newest job of these kinds failed or was cancelled, and offers to resume.
+
+    Returns:
+        Whether there was anything to say.
+    """
     job = work.newest(project, *kinds)
     if job is None or job.state not in ("failed", "cancelled"):
-        return
+        return False
     title = work.KINDS.get(job.kind, job.kind)
     words, button = st.columns([5, 1], vertical_alignment="center")
     if job.state == "failed":
@@ -77,3 +83,4 @@ def ended(project: Project, *kinds: str) -> None:
     ):
         jobs.resume(project, job)
         st.rerun()
+    return True

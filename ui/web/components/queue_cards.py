@@ -29,7 +29,9 @@ def show(project: Project, found: queues.Work) -> None:
     doors, problem = _doors(project, project.id)
     if problem:
         st.warning(problem, icon=":material/cloud_off:")
-    for cell, queue in zip(st.columns(len(found.queues)), found.queues, strict=True):
+    # After round 0 its images of the reserve stand in the batch, and this queue stays empty.
+    used = [queue for queue in found.queues if queue.sent or queue.waiting] or found.queues[-1:]
+    for cell, queue in zip(st.columns(len(found.queues)), used, strict=False):
         with cell.container(border=True, height="stretch"):
             _card(queue, found.round_number, link=doors.get(queue.queue, ""))
     st.caption(_what_next(found))
@@ -38,10 +40,11 @@ def show(project: Project, found: queues.Work) -> None:
 def _card(queue: queues.QueueStanding, number: int | None, *, link: str) -> None:
     st.subheader(f"{queue.title}: {wording.counted(queue.waiting, 'image')} waiting")
     st.caption(queue.purpose)
-    st.progress(
-        queue.labeled / queue.sent if queue.sent else 0.0,
-        text=f"Round {number}: {queue.labeled:,} of {queue.sent:,} labeled",
-    )
+    if queue.sent:
+        st.progress(
+            queue.labeled / queue.sent,
+            text=f"Round {number}: {queue.labeled:,} of {queue.sent:,} labeled",
+        )
     st.link_button(
         f"Label the {queue.title.lower()}",
         link or "about:blank",
@@ -55,9 +58,9 @@ def _card(queue: queues.QueueStanding, number: int | None, *, link: str) -> None
 def _what_next(found: queues.Work) -> str:
     if found.waiting:
         return (
-            "Label Studio opens in a new tab. Answer with the number keys; the next image follows "
-            "by itself. When both queues are empty, run the next round."
+            "Label Studio opens in a new tab. A number key chooses a class, Ctrl+Enter submits it "
+            "and brings the next image. A guess is ticked already: Ctrl+Enter alone accepts it."
         )
     if found.choosing:
-        return "Both queues are empty. The round under way fills them in a moment."
-    return "Both queues are empty. Run the next round: it learns from these answers."
+        return "Nothing waits. The round under way fills the queue in a moment."
+    return "Nothing waits. Run the next round: it learns from these answers."

@@ -69,7 +69,7 @@ def _steps(details: rounds.Details) -> None:
             details.steps,
             hide_index=True,
             width="stretch",
-            column_config={"seconds": st.column_config.NumberColumn(format="%.1f")},
+            column_config={"seconds": st.column_config.NumberColumn(format="%.2f")},
         )
     else:
         st.caption("No step is done yet.")

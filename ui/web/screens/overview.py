@@ -30,6 +30,8 @@ with model:
             cell.caption(wording.interval(figure))
         goal = f" Target: {standing.target}." if standing.target else ""
         st.caption(f"Round {standing.metrics_of_round}, on the holdout, 95 % intervals.{goal}")
+    elif standing.trained:
+        st.caption("Trained, but not measured yet: answer the reserve, then run the next round.")
     else:
         st.caption("No model yet. The first round after some labels trains one.")
     st.subheader("Reserve")

@@ -83,8 +83,8 @@ def _facts(
     if record.reserve:
         facts.append(("Reserve", f"{record.reserve} half: never chosen by a model"))
     if label:
-        origin = {"people": "people", "import": "the import"}[label.origin]
-        facts.append(("Label from", f"{origin}, {100 * label.confidence:.0f} % agree"))
+        agree = f"people, {100 * label.confidence:.0f} % agree"
+        facts.append(("Label from", {"people": agree, "import": "the import"}[label.origin]))
     if prediction:
         facts.append(
             (
@@ -112,8 +112,9 @@ def _events(
     found: list[tuple[datetime, str, str, str]] = []
     for answer in answers:
         names = ", ".join(project.class_names(tuple(answer["classes"])))
+        answered = "Imported label" if answer["annotator"] == annotations.IMPORT else "Answered"
         what = {
-            "answered": f"Answered: {names}",
+            "answered": f"{answered}: {names}",
             "skipped": "Skipped",
             "deleted": f"Deleted the answer: {names}",
         }[answer["state"]]

@@ -42,11 +42,17 @@ class NextStep:
 
 @dataclass(frozen=True)
 class Standing:
-    """Everything the overview shows; `quarantined` lists the first of those set aside."""
+    """Everything the overview shows.
+
+    Attributes:
+        trained: whether there is a model, measured or not.
+        quarantined: columns image and reason; the first of those set aside.
+    """
 
     stages: tuple[Stage, ...]
     next_step: NextStep
     metrics: dict[str, Figure]
+    trained: bool
     metrics_of_round: int | None
     target: str
     reserve: ReserveProgress
@@ -88,10 +94,12 @@ def standing(project: Project) -> Standing:
     measured = next((r for r in reversed(every) if r.record.get("metrics")), None)
     metrics: dict[str, Any] = measured.record["metrics"] if measured else {}
     latest = every[-1] if every else None
+    trained = any(one.run_id for one in every)
     return Standing(
-        stages=_stages(counts, measured, metrics),
+        stages=_stages(counts, measured, metrics, trained=trained),
         next_step=_next_step(project, counts, latest, metrics, work, failed),
         metrics={key: metrics[key] for key in METRICS if wording.known(metrics.get(key))},
+        trained=trained,
         metrics_of_round=measured.number if measured else None,
         target=_target(project),
         reserve=kept,
@@ -107,17 +115,17 @@ def _newest_failure(connection: Connection, project: Project) -> JobRecord | Non
 
 
 def _stages(
-    counts: _Counts, measured: RoundRecord | None, metrics: dict[str, Any]
+    counts: _Counts, measured: RoundRecord | None, metrics: dict[str, Any], *, trained: bool
 ) -> tuple[Stage, ...]:
     aside = f"{counts.quarantined:,} set aside"
     if counts.excluded:
         aside += f", {counts.excluded:,} excluded"
     figure = metrics.get("balanced_accuracy")
-    model = Stage("Model", "none yet", "trained by a round once images are labeled")
-    if measured:
-        model = Stage(
-            "Model", wording.percent(figure), f"balanced accuracy, round {measured.number}"
-        )
+    model = Stage("Model", "none yet", "a round trains one")
+    if measured and figure:
+        model = Stage("Model", wording.percent(figure), f"balanced accuracy, n = {figure['n']:,}")
+    elif trained:
+        model = Stage("Model", "trained", "to be measured on the reserve")
     return (
         Stage("Images", f"{counts.total:,}", "imported"),
         Stage("Usable", f"{counts.usable:,}", aside),
@@ -154,8 +162,9 @@ def _next_step(
         return NextStep(
             "label",
             f"Label {wording.counted(counts.waiting, 'image')}",
-            f"{wording.counted(counts.waiting, 'image')} sent to people, without an answer yet: "
-            f"about {_effort(project, counts.waiting)} of work, the most useful first.",
+            f"{wording.counted(counts.waiting, 'image')} "
+            f"{'waits' if counts.waiting == 1 else 'wait'} for an answer: about "
+            f"{_effort(project, counts.waiting)} of work.",
         )
     if _target_met(project, metrics):
         return NextStep(

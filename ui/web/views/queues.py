@@ -1,12 +1,13 @@
 """What people are asked to label, where, and how far they have come."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from curation.catalog import annotations, audit, jobs, remote, rounds
+from curation.catalog import annotations, remote, rounds
+from curation.catalog.remote import RemoteQueue
 from curation.errors import LabelStudioUnreachable
 from curation.records import Queue
 from curation.workspace import Project
@@ -15,9 +16,13 @@ from ui.web.views import wording
 
 TITLES: dict[Queue, str] = {"batch": "Batch", "reserve": "Reserve"}
 PURPOSES: dict[Queue, str] = {
-    "batch": "Chosen by the strategy, most useful first, with the model's guess to accept.",
+    "batch": "Chosen by the strategy, most useful first, with the model's guess to accept. "
+    "Images of the reserve among them carry none, on purpose.",
     "reserve": "Drawn at random and shown without a guess: the honest measure of every model.",
 }
+
+
+FRESH_SECONDS = 60  # the worker pulls every 10, and a cursor stays another 10 behind the pull
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,10 @@ def work(project: Project, *, now: datetime) -> Work:
     """Where people's work stands, as far as it was pulled."""
     with project.catalog.read() as connection:
         bound = remote.every(connection, project.id)
+        pulled = _pulled(bound)
         latest = rounds.latest(connection, project.id)
         sent = rounds.progress(connection, latest.id) if latest else {}
-        names: tuple[Queue, ...] = ("batch", "reserve")
+        names: tuple[Queue, ...] = ("reserve", "batch")
         standing = tuple(
             QueueStanding(
                 queue=name,
@@ -86,8 +92,6 @@ def work(project: Project, *, now: datetime) -> Work:
             for name in names
         )
         people = annotations.list_annotators(connection, project.id)
-        pulls = jobs.newest(connection, project.id, kinds=("pull",), states=("done",), most=1)
-        acts = audit.entries(connection, project.id, newest=200)
     return Work(
         round_number=latest.number if latest else None,
         queues=standing,
@@ -95,7 +99,7 @@ def work(project: Project, *, now: datetime) -> Work:
         pushed=bool(bound),
         annotators=_annotators(people),
         pulled=_told(
-            _pulled(acts, pulls[0].finished_at if pulls else None),
+            pulled,
             by_itself=long_work.worker_runs(project.workspace),
             now=now,
         ),
@@ -112,7 +116,13 @@ def doors(project: Project) -> dict[Queue, str]:
     from labeling import transport
     from ui import wiring
 
-    url = wiring.label_studio_of(project.workspace).url
+    try:
+        url = wiring.label_studio_of(project.workspace).url
+    except LabelStudioUnreachable as error:
+        raise LabelStudioUnreachable(
+            "Label Studio is not running, so nobody can label now. Start it with `labelloop up`; "
+            "no answer is lost meanwhile."
+        ) from error
     if not transport.is_healthy(url):
         raise LabelStudioUnreachable(
             f"Label Studio does not answer at {url}. Start it with `labelloop up`; no answer is "
@@ -133,14 +143,15 @@ def _annotators(people: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _told(pulled: datetime | None, *, by_itself: bool, now: datetime) -> str:
-    said = f"Answers were last pulled {wording.ago(pulled, now=now)}." if pulled else ""
-    if by_itself:
-        said += " They come in by themselves every few seconds."
-    return said.strip() or "Answers were never pulled."
+    if pulled is None:
+        return "Answers come in by themselves." if by_itself else "Answers were never pulled."
+    passed = (now - pulled).total_seconds()
+    if by_itself and passed < FRESH_SECONDS:
+        return "Answers come in by themselves, every few seconds."
+    return f"Answers are in up to {wording.ago(pulled, now=now)}."
 
 
-def _pulled(acts: list[dict[str, Any]], finished: datetime | None) -> datetime | None:
-    moments = [datetime.fromisoformat(row["at"]) for row in acts if row["act"] == "pull"]
-    if finished:
-        moments.append(finished.replace(tzinfo=UTC))
-    return max(moments, default=None)
+def _pulled(bound: list[RemoteQueue]) -> datetime | None:
+    """The moment before which every answer has come in, of all queues."""
+    moments = [datetime.fromisoformat(queue.cursor) for queue in bound if queue.cursor]
+    return min(moments) if moments and len(moments) == len(bound) else None

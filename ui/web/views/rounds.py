@@ -1,13 +1,14 @@
 """The rounds of a project: how the model learned, and what each of them did."""
 
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import pandas as pd
 
-from curation.catalog import images, labels, rounds
+from curation.catalog import annotations, images, labels, rounds
 from curation.records import LedgerRow, ProjectRecord, Queue, RoundRecord
 from curation.workspace import Project
 from ui.web.views import gallery, wording
@@ -17,6 +18,7 @@ from ui.web.views.overview import METRICS
 DEFAULT_BUDGET = 50
 FIRST_RESERVE = 150
 CURVES = ("balanced_accuracy", "accuracy")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Defaults:
     Attributes:
         strategies: what each strategy does, by name; the first is the default.
         budget: at most as many as the pool holds.
-        reserve: images of the reserve to add.
+        reserve: images of the reserve that round 0 sends.
+        interrupted: the newest round stopped half-way; it comes before the next one.
+        unanswered: images that wait since the newest round, if nothing was answered since.
     """
 
     number: int
@@ -34,6 +38,8 @@ class Defaults:
     budget: int
     reserve: int
     pool: int
+    interrupted: RoundRecord | None
+    unanswered: int
 
 
 @dataclass(frozen=True)
@@ -76,15 +82,27 @@ def defaults(project: Project) -> Defaults:
         pool = images.count_pool(connection, project.id)
         usable = images.count_by_state(connection, project.id).get("ok", 0)
         kept = images.count(connection, project.id, status="reserve")
+        waiting = rounds.count_waiting(connection, project.id)
+        version = annotations.newest_version(connection, project.id)
+    interrupted = latest if latest and latest.state == "running" else None
+    silent = latest is not None and latest.settings.get("version") == version
     # The reserve is drawn in round 0; until then all of it still looks like pool.
     first = min(FIRST_RESERVE, kept or usable // 2)
     return Defaults(
         number=latest.number + 1 if latest else 0,
         strategies=strategies(),
         budget=max(min(DEFAULT_BUDGET, pool), 1),
-        reserve=first if latest is None else round(DEFAULT_BUDGET / 10),
+        reserve=first,
         pool=pool,
+        interrupted=interrupted,
+        unanswered=waiting if silent and not interrupted else 0,
     )
+
+
+def asked(one: RoundRecord) -> dict[str, Any]:
+    """What the user asked of a round: strategy, budget and the like."""
+    found: dict[str, Any] = one.settings.get("asked", {})
+    return found
 
 
 def every(project: Project) -> list[RoundRecord]:
@@ -127,7 +145,7 @@ def table(project: Project, found: list[RoundRecord]) -> pd.DataFrame:
             {
                 "round": one.number,
                 "state": _state(one, open=one.number == newest and waiting > 0),
-                "strategy": one.record.get("strategy") or one.settings.get("strategy", ""),
+                "strategy": one.record.get("strategy") or asked(one).get("strategy", ""),
                 "chosen": one.record.get("selected"),
                 "at random": one.record.get("control"),
                 "labels": one.record.get("labels"),
@@ -143,13 +161,13 @@ def table(project: Project, found: list[RoundRecord]) -> pd.DataFrame:
 
 def _state(one: RoundRecord, *, open: bool) -> str:
     if one.state == "waiting":
-        return "waits for people" if open else "answered"
+        return "waits for people" if open else "done"
     return {"running": "under way"}.get(one.state, one.state)
 
 
 def _cell(figure: wording.Figure | None) -> str:
     if not wording.known(figure):
-        return "none"
+        return "not measured"
     low, high = figure["ci"]
     return f"{100 * figure['value']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
@@ -186,14 +204,19 @@ def _facts(one: RoundRecord, ledger: list[LedgerRow]) -> tuple[tuple[str, str], 
     record = one.record
     queues = Counter(row.queue for row in ledger)
     facts = [
-        ("Strategy", record.get("strategy") or one.settings.get("strategy", "")),
+        ("Strategy", record.get("strategy") or asked(one).get("strategy", "")),
         ("Rule", record.get("rule", "")),
         ("Trained on", wording.counted(record["labels"], "label") if record.get("labels") else ""),
-        ("Batch", wording.counted(queues["batch"], "image") if queues["batch"] else ""),
+        ("Batch", _batch(queues["batch"], record.get("carried") or 0)),
         ("Reserve", wording.counted(queues["reserve"], "image") if queues["reserve"] else ""),
         ("Model", one.run_id or ""),
     ]
     return tuple((name, value) for name, value in facts if value)
+
+
+def _batch(count: int, carried: int) -> str:
+    said = wording.counted(count, "image") if count else ""
+    return f"{said}, {carried:,} of them from earlier rounds" if carried else said
 
 
 def _per_class(found: list[dict[str, Any]]) -> pd.DataFrame:
@@ -217,8 +240,23 @@ def _confusion(counts: list[list[Any]], project: ProjectRecord) -> pd.DataFrame:
 
 
 def _reasons(ledger: list[LedgerRow]) -> pd.DataFrame:
-    counts = Counter(row.reason or "no reason recorded" for row in ledger if row.queue == "batch")
-    return pd.DataFrame(counts.most_common(), columns=["reason", "images"])
+    """Reasons that differ in their numbers only are one, with the numbers' range."""
+    alike: dict[str, list[list[str]]] = {}
+    for row in ledger:
+        if row.queue == "batch":
+            reason = row.reason or "no reason recorded"
+            alike.setdefault(_NUMBER.sub("{}", reason), []).append(_NUMBER.findall(reason))
+    found = [
+        (pattern.format(*map(_span, zip(*numbers, strict=True))), len(numbers))
+        for pattern, numbers in alike.items()
+    ]
+    found.sort(key=lambda row: -row[1])
+    return pd.DataFrame(found, columns=["reason", "images"])
+
+
+def _span(numbers: tuple[str, ...]) -> str:
+    low, high = min(numbers, key=float), max(numbers, key=float)
+    return low if low == high else f"{low} to {high}"
 
 
 def preview(project: Project, number: int, *, queue: Queue = "batch", most: int = 24) -> list[Tile]:
@@ -236,5 +274,17 @@ def preview(project: Project, number: int, *, queue: Queue = "batch", most: int 
             names = ", ".join(project.record.class_names(label.classes))
             captions[row.image_id] = ("labeled", f"{row.rank + 1} · {names or 'none'}")
         else:
-            captions[row.image_id] = ("open", f"{row.rank + 1} · {row.reason or queue}")
-    return list(gallery.tiles(project, records, captions))
+            captions[row.image_id] = ("open", f"{row.rank + 1} · {_guess(project.record, row)}")
+    return [
+        replace(tile, says=f"{tile.says}; {row.reason}" if row.reason else tile.says)
+        for tile, row in zip(gallery.tiles(project, records, captions), rows, strict=True)
+    ]
+
+
+def _guess(project: ProjectRecord, row: LedgerRow) -> str:
+    """The pre-label that people see; images of the reserve carry none on purpose."""
+    if row.prelabel_class_id is None:
+        return "no guess"
+    (name,) = project.class_names((row.prelabel_class_id,))
+    sure = f" {100 * row.prelabel_confidence:.0f} %" if row.prelabel_confidence is not None else ""
+    return f"{name}{sure}"

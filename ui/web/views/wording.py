@@ -45,6 +45,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def seconds(count: float) -> str:
+    """A duration in which tenths matter while it is short.
+
+    >>> seconds(0.43), seconds(12.4)
+    ('0.4 s', '12 s')
+    """
+    return f"{count:.1f} s" if count < 10 else duration(count)
+
+
 def ago(moment: datetime | str | None, *, now: datetime) -> str:
     """How long ago; the catalog's times are UTC, with or without saying so.
 
@@ -55,11 +64,11 @@ def ago(moment: datetime | str | None, *, now: datetime) -> str:
         return "never"
     then = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     then = then.replace(tzinfo=UTC) if then.tzinfo is None else then
-    seconds = (now - then).total_seconds()
-    if seconds < 10:
+    passed = (now - then).total_seconds()
+    if passed < 10:
         return "just now"
-    if seconds < 36 * 3600:
-        return f"{duration(seconds)} ago"
+    if passed < 36 * 3600:
+        return f"{duration(passed)} ago"
     return f"{then:%-d %B %Y}"
 
 
