@@ -218,9 +218,9 @@ def main() -> None:
         return
     print(f"Engine {report['engine']}, {report['cores']} cores\n")
     print("| | 500 px JPEG | 112 px PNG |\n|---|---|---|")
-    for name in ROWS:
+    for name, says in ROWS.items():
         cells = [_cell(name, report[kind][name]) for kind in ("jpeg-500", "png-112")]
-        print(f"| {ROWS[name]} | {cells[0]} | {cells[1]} |")
+        print(f"| {says} | {cells[0]} | {cells[1]} |")
 
 
 def _cell(name: str, found: dict[str, Any]) -> str:

@@ -118,7 +118,7 @@ def _await_picture(tab: "Page") -> None:
         "[...document.querySelectorAll('img')].some("
         "i => i.offsetWidth > 100 && i.complete && i.naturalWidth > 0)"
     )
-    tab.get_by_role("button", name="Submit").wait_for()
+    tab.get_by_test_id("bottombar-submit-button").wait_for()
 
 
 def _task(tab: "Page") -> str:

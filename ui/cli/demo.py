@@ -55,20 +55,30 @@ def _by_hand(folder: Path) -> None:
     with session.progress() as report:
         project = demonstration.sample_project(folder, report=report)
     new = servers.log_in(project.workspace) is None
-    with servers.interruptible(), servers.start(project.workspace, tell=session.tell) as running:
-        with session.progress() as report:
-            found = demonstration.first_round(project, report=report)
-        session.tell(
-            f"Round {found['round']} has chosen {found['selected']} images, and "
-            f"{found['control']} at random to judge the model by."
-        )
-        for link in wiring.queue_links(project):
-            session.tell(f"Label the {link['queue']} queue: {link['url']}")
-        found_up = servers.up(project.workspace)
-        server_commands.show_up(
-            project.workspace, found_up, as_json=False, first_line="Ready. Ctrl-C stops.", new=new
-        )
-        running.watch()
+    try:
+        with (
+            servers.interruptible(),
+            servers.start(project.workspace, tell=session.tell) as running,
+        ):
+            with session.progress() as report:
+                found = demonstration.first_round(project, report=report)
+            session.tell(
+                f"Round {found['round']} has chosen {found['selected']} images, and "
+                f"{found['control']} at random to judge the model by."
+            )
+            for link in wiring.queue_links(project):
+                session.tell(f"Label the {link['queue']} queue: {link['url']}")
+            found_up = servers.up(project.workspace)
+            server_commands.show_up(
+                project.workspace,
+                found_up,
+                as_json=False,
+                first_line="Ready. Ctrl-C stops.",
+                new=new,
+            )
+            running.watch()
+    except KeyboardInterrupt:
+        session.tell("Stopped. The same command goes on from here.")
 
 
 def _with_oracle(folder: Path, rounds: int, *, as_json: bool) -> None:
