@@ -2,7 +2,7 @@
 
 It runs the demonstration with three rounds that the truth answers, starts one more round so that
 images wait, opens each page in Debian's Chromium at 1280 x 720 and writes docs/images/PAGE.png,
-and PAGE-dark.png with --dark. It takes about three minutes. `--workspace DIR` keeps the workspace,
+and PAGE-dark.png with --dark. It takes three to four minutes. `--workspace DIR` keeps the workspace,
 and takes one that is there already as it is.
 """
 
@@ -60,8 +60,7 @@ def main() -> None:
 def prepare(folder: Path) -> Project:
     """The demonstration's project after its rounds, made anew where it is not there yet."""
     if not (folder / workspaces.SETTINGS).is_file():
-        for found in demo.with_oracle(folder, rounds=ROUNDS, tell=print):
-            print(found)
+        list(demo.with_oracle(folder, rounds=ROUNDS, tell=print))
     return workspaces.project(workspaces.open(folder))
 
 

@@ -153,6 +153,7 @@ def start(
         _write_state(server)
         _await_health(server, log=log, seconds=start_seconds)
         _prove_identity(url, credentials, folder=folder)
+        _prove_listening(server, port=chosen)
     except BaseException:
         server.stop(grace_seconds=3.0)
         raise
@@ -335,6 +336,27 @@ def _last_line(log: Path) -> str:
         lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
     said = [line for line in lines if line]
     return f"It said: {said[-1][:200]} " if said else ""
+
+
+def _prove_listening(server: Server, *, port: int) -> None:
+    """Make sure that the answer came from our process: a copied folder has the same log-in.
+
+    Label Studio silently takes another port where its own was taken in the meantime.
+    """
+    with suppress(psutil.NoSuchProcess):
+        ours = [server._handle, *server._handle.children(recursive=True)]
+        listening = {
+            found.laddr.port
+            for one in ours
+            for found in one.net_connections(kind="tcp")
+            if found.status == psutil.CONN_LISTEN
+        }
+        if port in listening:
+            return
+    raise LabelStudioError(
+        f"Another server answers at {server.url}: it took the port while Label Studio was "
+        "starting. Start again, or choose another port."
+    )
 
 
 def _prove_identity(url: str, credentials: Credentials, *, folder: Path) -> None:

@@ -15,7 +15,7 @@ from curation.errors import (
     LabelStudioUnreachable,
 )
 from curation.records import LedgerRow
-from labeling import server, sync, tasks
+from labeling import process, server, sync, tasks
 from labeling.connection import connect
 from labeling.interfaces import labeling_xml
 from labeling.queues import Shelf
@@ -402,3 +402,17 @@ def test_bind_tasks__moves_a_number(bench: Bench) -> None:
     queues.bind_tasks(bench.project, queue, {ids[2]: 5, ids[1]: 7})
     with bench.project.catalog.read() as reading:
         assert remote.tasks(reading, queue.id) == {ids[1]: 7, ids[2]: 5}
+
+
+def test_start__a_server_with_the_same_log_in_took_the_port(
+    label_studio: LabelStudio,
+    label_studio_folder: Callable[[], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = label_studio_folder()  # a copy, as of a workspace that was restored beside itself
+    port = int(label_studio.url.rsplit(":", 1)[1])
+    monkeypatch.setattr(process, "is_free", lambda host, port: True)
+    with pytest.raises(LabelStudioError, match="it took the port while Label Studio was starting"):
+        server.start(folder, log=folder / "log", port=port)
+    assert label_studio.server.alive()
+    assert server.attach(folder) is None
