@@ -2,8 +2,8 @@
 
 It runs the demonstration with three rounds that the truth answers, starts one more round so that
 images wait, opens each page in Debian's Chromium at 1280 x 720 and writes docs/images/PAGE.png,
-and PAGE-dark.png with --dark. It takes three to four minutes. `--workspace DIR` keeps the workspace,
-and takes one that is there already as it is.
+and PAGE-dark.png with --dark. It takes three to four minutes. `--workspace DIR` keeps the
+workspace, and takes one that is there already as it is.
 """
 
 import argparse

@@ -73,8 +73,12 @@ def copy_migrated(cache: pytest.Cache, folder: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody uses now, away from where `server.start` looks by itself."""
-    return next(port for port in range(18080, 19080) if process.is_free("127.0.0.1", port))
+    """A port that nobody uses now, away from where `server.start` looks by itself.
+
+    Sessions that run side by side begin at different ones, or two would find the same one free.
+    """
+    first = 18080 + 20 * (os.getpid() % 50)
+    return next(port for port in range(first, 20080) if process.is_free("127.0.0.1", port))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ from curation.errors import RoundError
 from curation.progress import Report, silent
 from curation.records import RoundRecord
 from curation.workspace import Project
-from training.steps import STEPS, Annotator, RoundSettings, Work
+from training.steps import STEPS
+from training.work import Annotator, RoundSettings, Work
 
 __all__ = ["Annotator", "RoundSettings", "run"]
 

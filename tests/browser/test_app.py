@@ -79,7 +79,7 @@ def test_rounds__job_is_followed_through_a_reload_to_its_end(
     with played.catalog.write() as connection:
         rounds.finish(connection, one.id, "waiting")
         jobs.finish(connection, job_id, "done")
-    tab.get_by_text("Start round 3").wait_for()
+    tab.get_by_text("Round 3 can start once people have answered some").wait_for()
 
 
 def test_overview__import_form_asks_the_worker(

@@ -84,7 +84,7 @@ def _truth() -> dict[str, str]:
         return {row["filename"]: row["label"] for row in csv.DictReader(file)}
 
 
-def test_journey__label_by_keys_then_a_round_learns_from_it(site: Site, tab: "Page") -> None:
+def test_journey__label_by_keys_then_a_round_learns_from_it(tab: "Page", site: Site) -> None:
     _open_queue(site, tab, "batch")
     guess = _shown(tab)
     assert guess in site.project.record.classes, "the pre-label is ticked"

@@ -123,7 +123,7 @@ class _Lines:
             return
         self.told, self.last = now, done
         left = ""
-        if 0 < done < total:
+        if 0 < done < total and now - self.begun > 2:
             left = f", {(total - done) * (now - self.begun) / done:,.0f} s left"
         tell(f"{says}: {done:,} of {total:,}{left}" if total else f"{says} ...")
 
