@@ -180,7 +180,8 @@ def record(work: Work) -> Done:
     """Brings together what the round came to, for people and for `labelloop rounds show`."""
     chosen, trained = work.result("select"), work.result("train")
     metrics = work.result("evaluate")["metrics"]
-    waiting = chosen["selected"] + chosen["control"] + chosen["carried"]
+    with work.project.catalog.read() as connection:
+        waiting = rounds.count_waiting(connection, work.project.id)
     facts = {
         "labels": trained["labels"],
         "strategy": chosen["strategy"],
