@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageFile
 from sklearn.datasets import load_sample_image
@@ -79,7 +80,7 @@ def test_decode__own_limits() -> None:
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF"])
 def test_decode__truncated(format: str) -> None:
     if format == "HEIF":
-        pytest.importorskip("pillow_heif").register_heif_opener()
+        pillow_heif.register_heif_opener()
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), format)
     images.decode(data)
@@ -222,7 +223,7 @@ def test_decode__avif() -> None:
 
 
 def test_decode__heic(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pillow_heif").register_heif_opener()
+    pillow_heif.register_heif_opener()
     data = encoded(photo(), "HEIF", quality=95)
     assert differs(images.decode(data), photo()) < 4
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
