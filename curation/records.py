@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 Task = Literal["single-label", "multi-label"]
-Queue = Literal["batch", "reserve"]
+Queue = Literal["batch", "reserve", "correction"]
 Reserve = Literal["calibration", "holdout"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -147,7 +147,10 @@ class ReserveProgress:
 
 @dataclass(frozen=True)
 class RemoteAnswer:
-    """One annotation as it stands in Label Studio now, read into our words."""
+    """One annotation as it stands in Label Studio now, read into our words.
+
+    `queue`: the one it was given in; an answer in the correction queue decides the label.
+    """
 
     remote_id: int
     image_id: int
@@ -158,6 +161,7 @@ class RemoteAnswer:
     prelabel: Literal["none", "accepted", "corrected"]
     model_version: str
     updated_at: str
+    queue: Queue | None = None
 
 
 @dataclass(frozen=True)

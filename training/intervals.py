@@ -1,75 +1,27 @@
-"""A figure with what it rests on: its value, the number of images, and a 95 % interval."""
+"""Intervals of what has no formula: bootstraps and draws, beside those of `curation.intervals`."""
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
-LEVEL = 0.95
+from curation.intervals import LEVEL, Figure, proportion, unknown, wilson
+
+__all__ = [
+    "LEVEL",
+    "Figure",
+    "bootstrap",
+    "mean_of_proportions",
+    "percentile",
+    "proportion",
+    "resampled_counts",
+    "unknown",
+    "wilson",
+]
+
 RESAMPLES = 1_000
 _BLOCK_ENTRIES = 4_000_000
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of quality.
-
-    Attributes:
-        value: None where it is undefined (no image of that class).
-        n: images that it rests on.
-        ci: lower and upper end of the 95 % interval; the whole range where nothing is known.
-    """
-
-    value: float | None
-    n: int
-    ci: tuple[float, float]
-
-    def as_json(self) -> dict[str, Any]:
-        """`{"value":, "n":, "ci": [lo, hi]}`."""
-        return {"value": self.value, "n": self.n, "ci": list(self.ci)}
-
-
-def unknown(n: int = 0) -> Figure:
-    """A figure between 0 and 1 of which nothing is known."""
-    return Figure(None, n, (0.0, 1.0))
-
-
-def wilson(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
-    """Interval of a proportion (Wilson 1927); (0, 1) for n = 0.
-
-    Args:
-        successes: 0 to n; need not be whole where rows are weighted.
-        n: trials, or the effective number of them.
-        level: probability of covering, 0 to 1.
-    """
-    if n <= 0:
-        return 0.0, 1.0
-    z = float(ndtri(0.5 + level / 2))
-    rate = successes / n
-    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    # Rounding may leave an end a hair on the wrong side of a rate of exactly 0 or 1.
-    return min(max(0.0, middle - half), rate), max(min(1.0, middle + half), rate)
-
-
-def proportion(hits: NDArray[np.bool_], weights: NDArray[np.float64] | None = None) -> Figure:
-    """The weighted share of True with its Wilson interval.
-
-    With weights, the trials are Kish's effective number, (sum w)^2 / sum w^2.
-    """
-    n = len(hits)
-    if weights is None:
-        weights = np.ones(n)
-    total = float(weights.sum())
-    if n == 0 or total == 0:
-        return unknown()
-    value = float(weights @ hits) / total
-    effective = total**2 / float(weights @ weights)
-    return Figure(value, n, wilson(value * effective, effective))
 
 
 def resampled_counts(

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from curation.catalog.bulk import batched, insert_new, insert_one
 from curation.catalog.schema import annotation_versions, annotations, annotators
-from curation.records import RemoteAnswer
+from curation.records import Queue, RemoteAnswer
 
 IMPORT = "imported labels"
 
@@ -196,6 +196,7 @@ def put_remote(
                     "prelabel": answer.prelabel,
                     "model_version": answer.model_version,
                     "remote_updated_at": answer.updated_at,
+                    "queue": answer.queue,
                 },
             )
             changed.add(answer.image_id)
@@ -239,11 +240,12 @@ def remote_ids(connection: Connection, image_ids: Sequence[int]) -> dict[int, se
     return found
 
 
-def detach(connection: Connection, project_id: int, image_ids: Sequence[int]) -> None:
+def detach(connection: Connection, project_id: int, image_ids: Sequence[int], queue: Queue) -> None:
     """Keeps the answers to these images for good, since their tasks are gone from Label Studio.
 
     Their numbers there become negative: a later task without them does not count as a deletion, and
-    a new Label Studio may give the same numbers out again.
+    a new Label Studio may give the same numbers out again. Answers that were given in another queue
+    stay bound to the task there.
     """
     for batch in batched(image_ids):
         connection.execute(
@@ -252,6 +254,7 @@ def detach(connection: Connection, project_id: int, image_ids: Sequence[int]) ->
                 annotations.c.project_id == project_id,
                 annotations.c.image_id.in_(batch),
                 annotations.c.remote_id > 0,
+                or_(annotations.c.queue == queue, annotations.c.queue.is_(None)),
             )
             .values(remote_id=-annotations.c.id)
         )
@@ -293,6 +296,43 @@ def live(
     return found
 
 
+def reviews(connection: Connection, image_ids: Sequence[int]) -> dict[int, list[tuple[int, ...]]]:
+    """What reviewers say of these images now, as class ids; what was said last comes last."""
+    found: dict[int, list[tuple[int, ...]]] = {}
+    for batch in batched(image_ids):
+        said = func.max(annotation_versions.c.id).label("said")
+        newest = (
+            select(annotation_versions.c.annotation_id, said)
+            .where(annotation_versions.c.image_id.in_(batch))
+            .group_by(annotation_versions.c.annotation_id)
+            .subquery()
+        )
+        rows = connection.execute(
+            select(annotations.c.image_id, annotations.c.classes)
+            .join(newest, newest.c.annotation_id == annotations.c.id)
+            .where(annotations.c.queue == "correction", annotations.c.state == "answered")
+            .order_by(newest.c.said)
+        )
+        for row in rows:
+            found.setdefault(row.image_id, []).append(tuple(row.classes))
+    return found
+
+
+def is_skip() -> ColumnElement[bool]:
+    """Whether a person passed on the image itself.
+
+    A reviewer's skip passes on a doubt about its label, and leaves everything else as it was.
+    """
+    return and_(
+        annotations.c.state == "skipped", annotations.c.queue.is_distinct_from("correction")
+    )
+
+
+def settles() -> ColumnElement[bool]:
+    """Whether this answer or skip is a reason not to ask about its image any more."""
+    return or_(annotations.c.state == "answered", is_skip())
+
+
 def newest_version(connection: Connection, project_id: int) -> int:
     """The id of the newest answer; grows with every new, changed or deleted one."""
     return (
@@ -315,6 +355,7 @@ def history(connection: Connection, image_id: int) -> list[dict[str, Any]]:
             annotators.c.name.label("annotator"),
             annotations.c.seconds,
             annotations.c.prelabel,
+            annotations.c.queue,
         )
         .join(annotations, annotations.c.id == annotation_versions.c.annotation_id)
         .join(annotators, annotators.c.id == annotations.c.annotator_id)

@@ -2,28 +2,26 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union, update
+from sqlalchemy import Connection, func, select, update
 
 from curation.catalog.bulk import batched, insert_new, insert_or_update
 from curation.catalog.schema import (
-    annotations,
+    group_merges,
     groups,
     image_metadata,
     images,
-    label_classes,
-    labels,
-    predictions,
     sources,
 )
 from curation.errors import NotFound
-from curation.records import ImageRecord, NewImage, Place, PoolRow
+from curation.records import ImageRecord, NewImage, Place
 
 DRAW_BITS = 62
 
-_RECORD = (
+# The columns of an ImageRecord.
+RECORD = (
     images.c.id,
     images.c.name,
     images.c.origin,
@@ -84,7 +82,7 @@ def add(
     Returns:
         The ids of the images that were added, by name.
     """
-    group_ids = _groups_of(connection, project_id, rows)
+    groups_of = _groups_of(connection, project_id, rows)
     known = ids_by_origin(connection, project_id, [row.origin for row in rows])
     fresh = [row for row in rows if row.origin not in known]
     insert_new(
@@ -96,7 +94,7 @@ def add(
                 "source_id": source_id,
                 "name": row.name,
                 "origin": row.origin,
-                **_content(row, group_ids, seed),
+                **_content(row, groups_of, seed),
             }
             for row in fresh
         ],
@@ -114,12 +112,12 @@ def read_again(
     Args:
         rows: by image id; usable, or quarantined for the reason of now.
     """
-    group_ids = _groups_of(connection, project_id, list(rows.values()))
+    groups_of = _groups_of(connection, project_id, list(rows.values()))
     for image_id, row in rows.items():
         connection.execute(
             update(images)
             .where(images.c.id == image_id, images.c.state == "quarantined")
-            .values(**_content(row, group_ids, seed))
+            .values(**_content(row, groups_of, seed))
         )
 
 
@@ -138,23 +136,31 @@ def put_metadata(
         insert_or_update(connection, image_metadata, batch, changing="value")
 
 
-def _groups_of(connection: Connection, project_id: int, rows: Sequence[NewImage]) -> dict[str, int]:
-    """Group ids by pixel hash, of new groups where there is none of that hash yet."""
+def _groups_of(
+    connection: Connection, project_id: int, rows: Sequence[NewImage]
+) -> dict[str, tuple[int, str]]:
+    """Ids and keys of the groups by pixel hash, of new groups where there is none of that hash yet.
+
+    Pixels whose group was merged into another belong to that other one.
+    """
     hashes = sorted({row.pixel_hash for row in rows if row.pixel_hash})
     insert_new(connection, groups, [{"project_id": project_id, "key": h} for h in hashes])
-    found: dict[str, int] = {}
+    into = groups.alias()
+    found: dict[str, tuple[int, str]] = {}
     for batch in batched(hashes):
         keys = connection.execute(
-            select(groups.c.key, groups.c.id).where(
-                groups.c.project_id == project_id, groups.c.key.in_(batch)
-            )
+            select(groups.c.key, groups.c.id, into.c.id.label("into_id"), into.c.key.label("into"))
+            .outerjoin(group_merges, group_merges.c.group_id == groups.c.id)
+            .outerjoin(into, into.c.id == group_merges.c.into_id)
+            .where(groups.c.project_id == project_id, groups.c.key.in_(batch))
         )
-        found.update({row.key: row.id for row in keys})
+        found.update({row.key: (row.into_id or row.id, row.into or row.key) for row in keys})
     return found
 
 
-def _content(row: NewImage, group_ids: dict[str, int], seed: int) -> dict[str, Any]:
+def _content(row: NewImage, groups_of: dict[str, tuple[int, str]], seed: int) -> dict[str, Any]:
     """The columns that follow from the file's content."""
+    group_id, key = groups_of[row.pixel_hash] if row.pixel_hash else (None, "")
     return {
         "location": row.location,
         "state": "quarantined" if row.reason else "ok",
@@ -168,8 +174,8 @@ def _content(row: NewImage, group_ids: dict[str, int], seed: int) -> dict[str, A
         "format": row.format,
         "mode": row.mode,
         "frames": row.frames,
-        "group_id": group_ids[row.pixel_hash] if row.pixel_hash else None,
-        "draw": draw(seed, row.pixel_hash) if row.pixel_hash else None,
+        "group_id": group_id,
+        "draw": draw(seed, key) if key else None,
     }
 
 
@@ -216,7 +222,7 @@ def get(connection: Connection, image_id: int) -> ImageRecord:
     Raises:
         NotFound: there is none.
     """
-    row = connection.execute(select(*_RECORD).where(images.c.id == image_id)).first()
+    row = connection.execute(select(*RECORD).where(images.c.id == image_id)).first()
     if row is None:
         raise NotFound(f"No image {image_id}.")
     return ImageRecord(**row._mapping)
@@ -229,18 +235,29 @@ def find(connection: Connection, project_id: int, name: str) -> ImageRecord:
         NotFound: there is none.
     """
     row = connection.execute(
-        select(*_RECORD).where(images.c.project_id == project_id, images.c.name == name)
+        select(*RECORD).where(images.c.project_id == project_id, images.c.name == name)
     ).first()
     if row is None:
         raise NotFound(f"No image named {name!r} in this project. Names are paths as imported.")
     return ImageRecord(**row._mapping)
 
 
+def groups_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """The groups of these images, by image id."""
+    found: dict[int, int] = {}
+    for batch in batched(ids):
+        rows = connection.execute(
+            select(images.c.id, images.c.group_id).where(images.c.id.in_(batch))
+        )
+        found.update({row.id: row.group_id for row in rows})
+    return found
+
+
 def get_many(connection: Connection, ids: Sequence[int]) -> dict[int, ImageRecord]:
     """The images with these ids, by id."""
     found: dict[int, ImageRecord] = {}
     for batch in batched(ids):
-        for row in connection.execute(select(*_RECORD).where(images.c.id.in_(batch))):
+        for row in connection.execute(select(*RECORD).where(images.c.id.in_(batch))):
             found[row.id] = ImageRecord(**row._mapping)
     return found
 
@@ -330,61 +347,6 @@ def set_state(connection: Connection, ids: Sequence[int], state: str, *, reason:
         )
 
 
-def _closed_groups(project_id: int) -> Any:
-    """Groups with a member that is in the reserve, labeled, or skipped by people."""
-    member = images.c.project_id == project_id
-    return union(
-        select(images.c.group_id).where(member, images.c.reserve.is_not(None)),
-        select(images.c.group_id).join(labels, labels.c.image_id == images.c.id).where(member),
-        select(images.c.group_id)
-        .join(annotations, annotations.c.image_id == images.c.id)
-        .where(member, annotations.c.state == "skipped"),
-    )
-
-
-def _pool(project_id: int) -> Select[Any]:
-    closed = _closed_groups(project_id).subquery()
-    return (
-        select(func.min(images.c.id).label("id"))
-        .outerjoin(closed, closed.c.group_id == images.c.group_id)
-        .where(
-            images.c.project_id == project_id, images.c.state == "ok", closed.c.group_id.is_(None)
-        )
-        .group_by(images.c.group_id)
-    )
-
-
-def pool(connection: Connection, project_id: int) -> list[PoolRow]:
-    """The unlabeled images that may be chosen: one per group, none of the reserve's groups."""
-    first = _pool(project_id).subquery()
-    rows = connection.execute(
-        select(images.c.id, images.c.group_id, images.c.location, images.c.name)
-        .join(first, first.c.id == images.c.id)
-        .order_by(images.c.id)
-    )
-    return [PoolRow(row.id, row.group_id, row.location, row.name) for row in rows]
-
-
-def _in_pool() -> ColumnElement[bool]:
-    """The same as `_pool`, asked of one image after the other: for pages, which need only a few."""
-    other = images.alias()
-    labeled = select(labels.c.image_id).where(labels.c.image_id == other.c.id).exists()
-    skipped = (
-        select(annotations.c.id)
-        .where(annotations.c.image_id == other.c.id, annotations.c.state == "skipped")
-        .exists()
-    )
-    earlier = and_(other.c.state == "ok", other.c.id < images.c.id)
-    closing = or_(other.c.reserve.is_not(None), earlier, labeled, skipped)
-    closed = select(other.c.id).where(other.c.group_id == images.c.group_id, closing).exists()
-    return and_(images.c.state == "ok", ~closed)
-
-
-def count_pool(connection: Connection, project_id: int) -> int:
-    """How many images the pool holds."""
-    return connection.scalar(select(func.count()).select_from(_pool(project_id).subquery())) or 0
-
-
 def count_by_state(connection: Connection, project_id: int) -> dict[str, int]:
     """How many images stand in each state."""
     rows = connection.execute(
@@ -445,88 +407,3 @@ def metadata_values(
         key: [value for value, _ in sorted(column.items(), key=lambda v: (-v[1], v[0]))][:most]
         for key, column in counts.items()
     }
-
-
-def page(
-    connection: Connection,
-    project_id: int,
-    *,
-    after: int = 0,
-    size: int = 60,
-    status: str = "any",
-    class_id: int | None = None,
-    predicted_id: int | None = None,
-    slices: dict[str, str] | None = None,
-    name_contains: str = "",
-) -> list[ImageRecord]:
-    """One page of images with id above `after`, in the order of ids.
-
-    Args:
-        status: any, labeled, pool, reserve, quarantined or excluded.
-    """
-    query = select(*_RECORD).where(images.c.project_id == project_id, images.c.id > after)
-    for condition in _conditions(_in_pool(), status, class_id, predicted_id, slices, name_contains):
-        query = query.where(condition)
-    rows = connection.execute(query.order_by(images.c.id).limit(size))
-    return [ImageRecord(**row._mapping) for row in rows]
-
-
-def count(
-    connection: Connection,
-    project_id: int,
-    *,
-    status: str = "any",
-    class_id: int | None = None,
-    predicted_id: int | None = None,
-    slices: dict[str, str] | None = None,
-    name_contains: str = "",
-) -> int:
-    """How many images the same filters of `page` find."""
-    query = select(func.count()).select_from(images).where(images.c.project_id == project_id)
-    in_pool = images.c.id.in_(_pool(project_id))
-    for condition in _conditions(in_pool, status, class_id, predicted_id, slices, name_contains):
-        query = query.where(condition)
-    return connection.scalar(query) or 0
-
-
-def _conditions(
-    in_pool: ColumnElement[bool],
-    status: str,
-    class_id: int | None,
-    predicted_id: int | None,
-    slices: dict[str, str] | None,
-    name_contains: str,
-) -> Iterable[Any]:
-    labeled = select(labels.c.image_id).where(labels.c.image_id == images.c.id).exists()
-    by_status = {
-        "labeled": labeled,
-        "pool": in_pool,
-        "reserve": images.c.reserve.is_not(None),
-        "quarantined": images.c.state == "quarantined",
-        "excluded": images.c.state == "excluded",
-    }
-    if status != "any":
-        yield by_status[status]
-    if class_id is not None:
-        yield (
-            select(label_classes.c.image_id)
-            .where(label_classes.c.image_id == images.c.id, label_classes.c.class_id == class_id)
-            .exists()
-        )
-    if predicted_id is not None:
-        yield (
-            select(predictions.c.image_id)
-            .where(predictions.c.image_id == images.c.id, predictions.c.class_id == predicted_id)
-            .exists()
-        )
-    for key, value in (slices or {}).items():
-        here = and_(image_metadata.c.image_id == images.c.id, image_metadata.c.key == key)
-        found = select(image_metadata.c.image_id).where(here)
-        # A missing value is a slice of its own, asked for by the empty string.
-        yield (
-            found.where(image_metadata.c.value == value).exists()
-            if value
-            else or_(~found.exists(), found.where(image_metadata.c.value == "").exists())
-        )
-    if name_contains:
-        yield images.c.name.icontains(name_contains, autoescape=True)

@@ -1,27 +1,39 @@
-"""Labels: what the annotations of an image agree on."""
+"""Labels: what the annotations of an image agree on, or what was propagated from a copy of it.
 
-from collections.abc import Sequence
+A propagated label is nobody's answer: it stands for as long as the answers in its group agree, and
+gives way to every answer to the image itself.
+"""
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, union
 
 from curation.catalog.bulk import batched
 from curation.catalog.schema import classes, images, label_classes, labels
 from curation.records import LabelRow
 
+PROPAGATED = "propagated"
+
 
 def put(connection: Connection, project_id: int, rows: Sequence[dict[str, object]]) -> None:
-    """Replaces the labels of these images.
+    """Replaces the labels of these images; labels propagated from them follow.
 
     Args:
         rows: image_id, classes (ids), origin (people or import), confidence (0 to 1), answers (how
             many it rests on) and version_id (the newest of them).
     """
+    _write(connection, project_id, rows)
+    mend(connection, [int(str(row["image_id"])) for row in rows])
+
+
+def _write(connection: Connection, project_id: int, rows: Sequence[dict[str, object]]) -> None:
     for batch in batched(rows):
-        remove(connection, [int(str(row["image_id"])) for row in batch])
+        _delete(connection, [int(str(row["image_id"])) for row in batch])
         connection.execute(
             insert(labels),
             [
-                {"project_id": project_id} | {k: v for k, v in row.items() if k != "classes"}
+                {"project_id": project_id, "source_id": None}
+                | {k: v for k, v in row.items() if k != "classes"}
                 for row in batch
             ],
         )
@@ -39,10 +51,139 @@ def _ids(value: object) -> tuple[int, ...]:
 
 
 def remove(connection: Connection, image_ids: Sequence[int]) -> None:
-    """Makes these images unlabeled."""
+    """Makes these images unlabeled; labels propagated from them go, or follow from another copy."""
+    _delete(connection, image_ids)
+    mend(connection, image_ids)
+
+
+def _delete(connection: Connection, image_ids: Sequence[int]) -> None:
     for batch in batched(image_ids):
         connection.execute(delete(label_classes).where(label_classes.c.image_id.in_(batch)))
         connection.execute(delete(labels).where(labels.c.image_id.in_(batch)))
+
+
+def propagate(connection: Connection, project_id: int, sources: dict[int, LabelRow]) -> None:
+    """Gives images the label of a copy; see `agreed`.
+
+    Args:
+        sources: the label by the id of the image that gets it.
+    """
+    for batch in batched(sources.items()):
+        versions = _versions(connection, {source.image_id for _, source in batch})
+        _write(
+            connection,
+            project_id,
+            [
+                {
+                    "image_id": image_id,
+                    "classes": source.classes,
+                    "origin": PROPAGATED,
+                    "confidence": source.confidence,
+                    "answers": 0,
+                    "version_id": versions[source.image_id],
+                    "source_id": source.image_id,
+                }
+                for image_id, source in batch
+            ],
+        )
+
+
+def _versions(connection: Connection, image_ids: Iterable[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for batch in batched(image_ids):
+        query = select(labels.c.image_id, labels.c.version_id).where(labels.c.image_id.in_(batch))
+        found.update({row.image_id: row.version_id for row in connection.execute(query)})
+    return found
+
+
+def agreed(
+    connection: Connection, group_ids: Iterable[int], *, sources: Sequence[int] = ()
+) -> dict[int, LabelRow | None]:
+    """What the answers in each of these groups agree on; `None` where they do not.
+
+    Groups without any answer and groups with a member in the reserve are left out: the reserve's
+    labels come from people alone and go nowhere.
+
+    Args:
+        sources: images that count also when they have been excluded meanwhile.
+
+    Returns:
+        By group id the label of its member with the smallest id.
+    """
+    found: dict[int, LabelRow | None] = {}
+    for batch in batched(group_ids):
+        reserved = set(
+            connection.scalars(
+                select(images.c.group_id).where(
+                    images.c.group_id.in_(batch), images.c.reserve.is_not(None)
+                )
+            )
+        )
+        open_groups = [key for key in batch if key not in reserved]
+        counted = or_(images.c.state == "ok", images.c.id.in_(sources))
+        answered = images.c.group_id.in_(open_groups) & (labels.c.origin != PROPAGATED) & counted
+        for row in _read(connection, answered).values():
+            first = found.setdefault(row.group_id, row)
+            if first is not None and first.classes != row.classes:
+                found[row.group_id] = None
+    return found
+
+
+def mend(connection: Connection, image_ids: Sequence[int]) -> None:
+    """Makes propagated labels follow, after the labels or the groups of these images changed.
+
+    They take the label that the answers in their group agree on now, and go where there is none.
+    """
+    for batch in batched(image_ids):
+        # Two questions, since no index answers both at once.
+        theirs = select(images.c.group_id).where(images.c.id.in_(batch))
+        found = (
+            select(labels.c.image_id, labels.c.project_id, labels.c.source_id, images.c.group_id)
+            .join(images, images.c.id == labels.c.image_id)
+            .where(labels.c.origin == PROPAGATED)
+        )
+        rows = connection.execute(
+            union(
+                found.where(images.c.group_id.in_(theirs)),
+                found.where(labels.c.source_id.in_(batch)),
+            )
+        ).all()
+        if not rows:
+            continue
+        sources = sorted({row.source_id for row in rows})
+        now = agreed(connection, {row.group_id for row in rows}, sources=sources)
+        before = get(connection, [row.image_id for row in rows])
+        changed: dict[int, LabelRow] = {}
+        gone: list[int] = []
+        for row in rows:
+            source = now.get(row.group_id)
+            if source is None:
+                gone.append(row.image_id)
+            elif (source.image_id, source.classes) != (
+                row.source_id,
+                before[row.image_id].classes,
+            ):
+                changed[row.image_id] = source
+        _delete(connection, gone)
+        propagate(connection, rows[0].project_id, changed)
+
+
+def take_back(connection: Connection, image_ids: Sequence[int]) -> list[int]:
+    """Makes those of these images unlabeled whose label was propagated; returns which they were."""
+    taken: list[int] = []
+    for batch in batched(image_ids):
+        query = select(labels.c.image_id).where(
+            labels.c.image_id.in_(batch), labels.c.origin == PROPAGATED
+        )
+        found = list(connection.scalars(query))
+        _delete(connection, found)
+        taken += found
+    return taken
+
+
+def source_of(connection: Connection, image_id: int) -> int | None:
+    """The copy that this image's label was propagated from, if it was."""
+    return connection.scalar(select(labels.c.source_id).where(labels.c.image_id == image_id))
 
 
 def count(connection: Connection, project_id: int) -> int:
@@ -53,6 +194,23 @@ def count(connection: Connection, project_id: int) -> int:
             .select_from(labels)
             .join(images, images.c.id == labels.c.image_id)
             .where(labels.c.project_id == project_id, images.c.state == "ok")
+        )
+        or 0
+    )
+
+
+def count_propagated(connection: Connection, project_id: int) -> int:
+    """How many of the usable labeled images have their label from a copy."""
+    return (
+        connection.scalar(
+            select(func.count())
+            .select_from(labels)
+            .join(images, images.c.id == labels.c.image_id)
+            .where(
+                labels.c.project_id == project_id,
+                labels.c.origin == PROPAGATED,
+                images.c.state == "ok",
+            )
         )
         or 0
     )
@@ -91,12 +249,17 @@ def every(connection: Connection, project_id: int) -> list[LabelRow]:
 
 
 def for_training(connection: Connection, project_id: int) -> list[LabelRow]:
-    """The labels a model may learn from: of usable images in groups without a reserve member."""
+    """The labels a model may learn from: of usable images in groups without a reserve member.
+
+    Propagated ones are left out: one answer would count as often as its image has copies, both in
+    the training and in the number of labels that a learning curve runs over.
+    """
     reserved = select(images.c.group_id).where(
         images.c.project_id == project_id, images.c.reserve.is_not(None)
     )
     here = (
         (labels.c.project_id == project_id)
+        & (labels.c.origin != PROPAGATED)
         & (images.c.state == "ok")
         & images.c.group_id.not_in(reserved)
     )

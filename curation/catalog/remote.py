@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from curation.catalog import corrections, rounds
 from curation.catalog.bulk import batched, insert_new
 from curation.catalog.schema import remote_projects, remote_tasks
 from curation.records import Queue
+
+QUEUES: tuple[Queue, ...] = ("reserve", "batch", "correction")
+"""In the order in which people read of them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,12 @@ def every(connection: Connection, project_id: int) -> list[RemoteQueue]:
         RemoteQueue(row.id, row.queue, row.url, row.remote_id, row.cursor, row.interface)
         for row in rows
     ]
+
+
+def in_use(connection: Connection, project_id: int) -> tuple[Queue, ...]:
+    """The queues to tell people of: a round's always, the corrections' once it has a project."""
+    bound = {queue.queue for queue in every(connection, project_id)}
+    return tuple(queue for queue in QUEUES if queue != "correction" or queue in bound)
 
 
 def move(connection: Connection, queue_id: int, url: str) -> None:
@@ -133,3 +143,17 @@ def count_tasks(connection: Connection, queue_id: int) -> int:
         )
         or 0
     )
+
+
+def waiting(connection: Connection, project_id: int, queue: Queue) -> list[int]:
+    """Images of a queue that nobody has answered or skipped yet, in the order of sending."""
+    if queue == "correction":
+        return corrections.waiting(connection, project_id)
+    return rounds.waiting(connection, project_id, queue=queue)
+
+
+def count_waiting(connection: Connection, project_id: int, queue: Queue) -> int:
+    """How many images `waiting` gives."""
+    if queue == "correction":
+        return len(corrections.waiting(connection, project_id))
+    return rounds.count_waiting(connection, project_id, queue=queue)

@@ -18,6 +18,9 @@ from sqlalchemy import (
     update,
 )
 
+from curation.catalog import labels
+from curation.catalog.annotations import settles
+from curation.catalog.bulk import batched
 from curation.catalog.schema import annotations, annotators, images, projects, round_images
 from curation.catalog.schema import label_classes as classes_of
 from curation.records import ReserveProgress, ReserveRow
@@ -60,12 +63,9 @@ def freeze(connection: Connection, project_id: int) -> int:
     rows = connection.execute(joining).all()
     for half, parity in (("calibration", 0), ("holdout", 1)):
         ids = [row.id for row in rows if row.draw % 2 == parity]
-        for start in range(0, len(ids), 1000):
-            connection.execute(
-                update(images)
-                .where(images.c.id.in_(ids[start : start + 1000]))
-                .values(reserve=half)
-            )
+        for batch in batched(ids):
+            connection.execute(update(images).where(images.c.id.in_(batch)).values(reserve=half))
+            labels.mend(connection, batch)  # nothing is propagated into or out of the reserve
     return len(rows)
 
 
@@ -87,7 +87,10 @@ def _mark(connection: Connection, project_id: int) -> int | None:
 
 
 def rows(connection: Connection, project_id: int) -> list[ReserveRow]:
-    """The reserve in its order. Imported labels do not settle an image: people confirm them."""
+    """The reserve in its order, one image of a group.
+
+    Imported labels do not settle an image: people confirm them.
+    """
     found = connection.execute(
         select(
             images.c.id,
@@ -121,8 +124,24 @@ def rows(connection: Connection, project_id: int) -> list[ReserveRow]:
 
 
 def _member(project_id: int) -> ColumnElement[bool]:
+    """Usable images of the reserve: the first of its group, where groups were merged later."""
+    other = images.alias()
+    same_draw = and_(other.c.draw == images.c.draw, other.c.id < images.c.id)
+    earlier = (
+        select(other.c.id)
+        .where(
+            other.c.group_id == images.c.group_id,
+            other.c.reserve.is_not(None),
+            other.c.state == "ok",
+            or_(other.c.draw < images.c.draw, same_draw),
+        )
+        .exists()
+    )
     return and_(
-        images.c.project_id == project_id, images.c.reserve.is_not(None), images.c.state == "ok"
+        images.c.project_id == project_id,
+        images.c.reserve.is_not(None),
+        images.c.state == "ok",
+        ~earlier,
     )
 
 
@@ -132,7 +151,7 @@ def _settled() -> ColumnElement[bool]:
         .join(annotators, annotators.c.id == annotations.c.annotator_id)
         .where(
             annotations.c.image_id == images.c.id,
-            annotations.c.state != "deleted",
+            settles(),
             annotators.c.kind != "import",
         )
         .exists()

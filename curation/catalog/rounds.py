@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
+from curation.catalog.annotations import settles
 from curation.catalog.bulk import batched, insert_new
 from curation.catalog.schema import annotations, images, labels, round_images, round_steps, rounds
 from curation.errors import NotFound
@@ -185,7 +186,7 @@ def _unanswered(project_id: int, queue: Queue | None) -> Iterator[ColumnElement[
         select(annotations.c.image_id)
         .where(
             annotations.c.image_id == round_images.c.image_id,
-            annotations.c.state != "deleted",
+            settles(),
             annotations.c.remote_id.is_not(None),
         )
         .exists()

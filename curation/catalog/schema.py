@@ -44,8 +44,10 @@ def _id() -> Column[int]:
     return Column("id", Id, primary_key=True, autoincrement=True)
 
 
-def _project() -> Column[int]:
-    return Column("project_id", Id, ForeignKey("projects.id"), nullable=False)
+def _project(*, primary_key: bool = False) -> Column[int]:
+    return Column(
+        "project_id", Id, ForeignKey("projects.id"), primary_key=primary_key, nullable=False
+    )
 
 
 def _created() -> Column[datetime]:
@@ -101,6 +103,17 @@ groups = Table(
     _project(),
     Column("key", String(80), nullable=False),  # pixel hash of the first member
     UniqueConstraint("project_id", "key"),
+)
+
+# Groups whose images belong to another group's, since they turned out to be copies of them; images
+# that are added later with the pixels of such a group go where its images went.
+group_merges = Table(
+    "group_merges",
+    metadata,
+    Column("group_id", Id, ForeignKey("groups.id"), primary_key=True),
+    _project(),
+    Column("into_id", Id, ForeignKey("groups.id"), nullable=False),
+    Index(None, "project_id"),
 )
 
 images = Table(
@@ -174,6 +187,7 @@ annotations = Table(
     Column("image_id", Id, ForeignKey("images.id"), nullable=False),
     Column("annotator_id", Id, ForeignKey("annotators.id"), nullable=False),
     Column("remote_id", Id),  # Label Studio's annotation id
+    Column("queue", String(20)),  # that it was given in; none for imported labels
     Column("state", String(20), nullable=False),
     Column("classes", JSON, nullable=False),  # class ids
     Column("seconds", Float),
@@ -211,8 +225,11 @@ labels = Table(
     Column("confidence", Float, nullable=False),  # share of the answers that agree
     Column("answers", Integer, nullable=False),
     Column("version_id", Id, nullable=False),  # newest annotation version it rests on
-    CheckConstraint("origin IN ('people', 'import')", name="origin"),
+    Column("source_id", Id, ForeignKey("images.id")),  # of a propagated label: the labeled copy
+    CheckConstraint("origin IN ('people', 'import', 'propagated')", name="origin"),
+    CheckConstraint("(origin = 'propagated') = (source_id IS NOT NULL)", name="source"),
     Index(None, "project_id", "origin", "image_id"),
+    Index(None, "source_id"),
 )
 
 label_classes = Table(
@@ -382,4 +399,80 @@ audit = Table(
     Column("at", String(40), nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+# What the detectors said at their last look; a row of an innocent image has is_issue false.
+issues = Table(
+    "issues",
+    metadata,
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    Column("kind", String(40), primary_key=True),
+    _project(),
+    Column("score", Float, nullable=False),  # 0 to 1, higher is worse
+    Column("is_issue", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("related", JSON, nullable=False),  # image ids
+    Column("suggested_class_id", Id, ForeignKey("classes.id")),
+    Index(None, "project_id", "kind", "is_issue", "score", "image_id"),
+)
+
+# Pairs of images of which one was made from the other, or that a person has told apart.
+image_pairs = Table(
+    "image_pairs",
+    metadata,
+    Column("first_id", Id, ForeignKey("images.id"), primary_key=True),
+    Column("second_id", Id, ForeignKey("images.id"), primary_key=True),
+    _project(),
+    Column("score", Float, nullable=False),  # 0 to 1, how surely one is a copy of the other
+    Column("change", Text, nullable=False, server_default=""),  # mirrored, cropped to 90 %
+    Column("verdict", String(20), nullable=False),
+    Column("origin", String(20), nullable=False),
+    CheckConstraint("first_id < second_id", name="order"),
+    CheckConstraint("verdict IN ('copy', 'not-copy')", name="verdict"),
+    CheckConstraint("origin IN ('detector', 'person')", name="origin"),
+    Index(None, "project_id", "first_id", "second_id"),
+    Index(None, "second_id"),
+)
+
+# What was done to many images at once and can be undone.
+acts = Table(
+    "acts",
+    metadata,
+    _id(),
+    _project(),
+    Column("kind", String(20), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("subject", JSON, nullable=False),  # what was asked for
+    Column("undone", Boolean, nullable=False, server_default=text("false")),
+    _created(),
+    CheckConstraint("kind IN ('exclude', 'propagate')", name="kind"),
+    Index(None, "project_id", "id"),
+)
+
+act_images = Table(
+    "act_images",
+    metadata,
+    Column("act_id", Id, ForeignKey("acts.id"), primary_key=True),
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    Column("before", JSON, nullable=False),  # what undoing brings back
+    Index(None, "image_id", "act_id"),
+)
+
+# Labels put before reviewers, written before anything is pushed: one list for each offering, which
+# also holds what still waited of the one before. The newest list is what is asked now.
+corrections = Table(
+    "corrections",
+    metadata,
+    _project(primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    Column("rank", Integer, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("classes", JSON, nullable=False),  # the label in doubt: class ids
+    Column("suggested_class_id", Id, ForeignKey("classes.id")),
+    Column("reason", Text, nullable=False),
+    Column("version_id", Id, nullable=False),  # newest annotation version then; reviews are newer
+    Column("pushed", Boolean, nullable=False, server_default=text("false")),
+    _created(),
+    Index(None, "image_id"),
 )

@@ -39,6 +39,15 @@ def test_put__again_forgets_the_one_before(catalog: Catalog) -> None:
         assert remote.tasks(connection, kept.id) == {key: 51}
 
 
+def test_in_use__corrections_once_they_have_a_project(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project, other = add_project(connection), add_project(connection, "other")
+        assert remote.in_use(connection, project.id) == ("reserve", "batch")
+        remote.put(connection, project.id, "correction", url="http://a", remote_id=4, interface="")
+        assert remote.in_use(connection, project.id) == ("reserve", "batch", "correction")
+        assert remote.in_use(connection, other.id) == ("reserve", "batch")
+
+
 def test_set_cursor__and_move(catalog: Catalog) -> None:
     with catalog.write() as connection:
         project = add_project(connection)

@@ -167,6 +167,29 @@ def test_rows__settled_by_people_only(catalog: Catalog) -> None:
         assert reserve.progress(connection, project.id).prefix == 2
 
 
+def test_rows__a_reviewer_who_passes_on_a_doubt_settles_nothing(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        add_images(connection, project, hashes(10))
+        reserve.freeze(connection, project.id)
+        first, second, third, *_ = [row.image_id for row in reserve.rows(connection, project.id)]
+        for key in (first, second):
+            add_label(connection, project, key, project.class_ids[0], origin="import")
+        reviews = [
+            dataclasses.replace(answer(1, first, state="skipped"), queue="correction"),
+            dataclasses.replace(answer(2, second, project.class_ids[1]), queue="correction"),
+            dataclasses.replace(answer(3, third, state="skipped"), queue="reserve"),
+        ]
+        put_answers(connection, project, reviews)
+        rows = reserve.rows(connection, project.id)
+        assert [row.settled for row in rows] == [False, True, True, False, False]
+        counted = reserve.progress(connection, project.id)
+        assert (counted.answered, counted.prefix) == (2, 0)
+        # Asked without a guess, somebody says it.
+        put_answers(connection, project, [answer(4, first, project.class_ids[0])])
+        assert reserve.progress(connection, project.id).prefix == 3
+
+
 def test_rows__offered(catalog: Catalog) -> None:
     with catalog.write() as connection:
         project = add_project(connection)

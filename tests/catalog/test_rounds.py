@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from curation.catalog import Catalog, images, rounds
@@ -113,6 +115,22 @@ def test_waiting__an_imported_label_is_no_answer(catalog: Catalog) -> None:
         assert rounds.progress(connection, started.id) == {"reserve": {"sent": 1, "labeled": 0}}
         add_label(connection, project, key, project.class_ids[0])
         assert rounds.progress(connection, started.id) == {"reserve": {"sent": 1, "labeled": 1}}
+
+
+def test_waiting__a_reviewer_who_passes_on_a_doubt_answers_nothing(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        ids = add_images(connection, project, hashes(2))
+        started = rounds.start(connection, project.id, {})
+        sent = [LedgerRow(key, "reserve", rank) for rank, key in enumerate(ids)]
+        rounds.plan(connection, project.id, started.id, sent)
+        passed = replace(answer(1, ids[0], state="skipped"), queue="correction")
+        decided = replace(answer(2, ids[1], project.class_ids[0]), queue="correction")
+        put_answers(connection, project, [passed, decided])
+        assert rounds.waiting(connection, project.id) == ids[:1]
+        assert rounds.count_waiting(connection, project.id) == 1
+        put_answers(connection, project, [answer(3, ids[0], state="skipped")])
+        assert rounds.waiting(connection, project.id) == []
 
 
 def test_of_image__each_round_that_sent_it(catalog: Catalog) -> None:
