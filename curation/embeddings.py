@@ -1,14 +1,5 @@
-"""Embeddings on disk, and the loop that computes those which are missing.
+"""Embeddings on disk, and the loop that computes those which are missing."""
 
-A store is a folder of append-only shards: `NAME.npy`, float16 (N, d), and `NAME.ids.npy`, int64
-(N,). The id file is renamed into place last and so marks the shard as complete: a kill at any
-moment leaves a shard or none. Where an id occurs twice, the later shard counts.
-"""
-
-import json
-import logging
-import os
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,20 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from curation.errors import FingerprintMismatch, NotFound, UnreadableImage
+from curation.errors import UnreadableImage
 from curation.images import usable_cores
+from curation.shards import FLUSH_ROWS, FLUSH_SECONDS, Ids, Shards
 
 if TYPE_CHECKING:
     from curation.inference import Engine
 
-Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
-
-FLUSH_IMAGES = 4096
-FLUSH_SECONDS = 20.0
-"""A shard is written after so many images or seconds: what a kill can lose."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,17 +41,8 @@ class EmbedReport:
     cancelled: bool = False
 
 
-@dataclass(frozen=True)
-class _Index:
-    """Where each id lies: sorted ids, and for each its shard and its row in it."""
-
-    ids: Ids
-    shards: npt.NDArray[np.int64]
-    rows: Ids
-
-
 class EmbeddingStore:
-    """The embeddings of one fingerprint in one folder.
+    """The embeddings of one fingerprint in one folder: float16 (N, d), by image id.
 
     Args:
         folder: made where it does not exist.
@@ -80,33 +56,25 @@ class EmbeddingStore:
     def __init__(self, folder: Path, fingerprint: str, *, backbone: str = "") -> None:
         self.folder = folder
         self.fingerprint = fingerprint
-        folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, fingerprint, backbone)
-        self._vectors: list[Path] = []
-        self._index = _Index(*(np.empty(0, np.int64) for _ in range(3)))
-        self.reload()
+        self._shards = Shards(
+            folder,
+            fingerprint,
+            noun="embedding",
+            fits=lambda rows: rows.dtype == np.float16 and rows.ndim == 2,
+            again=f"labelloop embed --backbone {backbone}" if backbone else "labelloop embed",
+        )
 
     def reload(self) -> None:
         """Read the id files again, as after another process appended."""
-        self._vectors, parts = [], []
-        for marks in sorted(self.folder.glob("*.ids.npy")):
-            vectors = marks.with_name(marks.name.removesuffix(".ids.npy") + ".npy")
-            ids = _complete_ids(marks, vectors)
-            if ids is None:
-                _log.warning("%s is damaged: its images are embedded again", vectors)
-                continue
-            parts.append(ids)
-            self._vectors.append(vectors)
-        self._index = _build_index(parts)
+        self._shards.reload()
 
     def ids(self) -> Ids:
         """Ids (N,) that have an embedding, ascending."""
-        return self._index.ids.copy()
+        return self._shards.ids()
 
     def missing(self, ids: Iterable[int]) -> list[int]:
         """Those of `ids` without an embedding, in their order, each once."""
-        wanted = np.fromiter(dict.fromkeys(ids), np.int64)
-        return [int(value) for value in wanted[~np.isin(wanted, self._index.ids)]]
+        return self._shards.missing(ids)
 
     def read(self, ids: Sequence[int] | Ids) -> Vectors:
         """Unit-norm embeddings (N, d) in the order of `ids`.
@@ -116,22 +84,7 @@ class EmbeddingStore:
         Raises:
             NotFound: an id has no embedding.
         """
-        wanted = np.asarray(ids, np.int64)
-        index = self._index
-        places = np.searchsorted(index.ids, wanted)
-        known = places < len(index.ids)
-        known[known] = index.ids[places[known]] == wanted[known]
-        if not known.all():
-            raise NotFound(
-                f"{int((~known).sum())} of {len(wanted)} images have no embedding yet (the first: "
-                f"image {int(wanted[~known][0])}). Run: labelloop embed"
-            )
-        found = np.empty((len(wanted), self._dimension()), np.float32)
-        shards = index.shards[places]
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            stored = np.load(self._vectors[shard], mmap_mode="r")
-            found[here] = stored[index.rows[places[here]]]
+        found: Vectors = self._shards.read(ids).astype(np.float32)
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         found /= np.maximum(lengths, np.float32(1e-12))
         return found
@@ -146,29 +99,10 @@ class EmbeddingStore:
         Raises:
             ValueError: lengths differ, values are not finite, or `d` is not that of the store.
         """
-        marks = np.asarray(ids, np.int64)
-        if len(marks) == 0:
-            return
         values = np.asarray(vectors).astype(np.float16)
-        if values.ndim != 2 or len(values) != len(marks) or len(np.unique(marks)) != len(marks):
-            raise ValueError(f"{len(marks)} ids do not fit vectors of shape {values.shape}")
-        if self._vectors and values.shape[1] != self._dimension():
-            raise ValueError(f"dimension {values.shape[1]}, the store has {self._dimension()}")
         if not np.isfinite(values).all():
             raise ValueError("embeddings must be finite")
-        # The time sorts shards of this store; the random part keeps two writers apart.
-        number = 1 + max((int(path.name.split("-")[0]) for path in self._vectors), default=0)
-        name = f"{number:08d}-{secrets.token_hex(4)}"
-        vectors_path = self.folder / f"{name}.npy"
-        _write_array(vectors_path, values)
-        _write_array(self.folder / f"{name}.ids.npy", marks)
-        self._vectors.append(vectors_path)
-        self._index = _extend_index(self._index, marks, len(self._vectors) - 1)
-
-    def _dimension(self) -> int:
-        if not self._vectors:
-            return 0
-        return int(np.load(self._vectors[0], mmap_mode="r").shape[1])
+        self._shards.append(ids, values)
 
 
 def embed(
@@ -239,7 +173,7 @@ class _Pending:
         self._ids.extend(batch.ids)
         self._vectors.append(batch.vectors)
         late = time.monotonic() - self._since >= FLUSH_SECONDS
-        if late or len(self._ids) >= FLUSH_IMAGES:
+        if late or len(self._ids) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
@@ -292,96 +226,3 @@ def _batches(rows: Iterable[tuple[int, Path]], size: int) -> Iterator[list[tuple
     source = iter(rows)
     while batch := list(islice(source, size)):
         yield batch
-
-
-def _claim(folder: Path, fingerprint: str, backbone: str) -> None:
-    """Write the folder's fingerprint, or compare with the one it has."""
-    path = folder / "fingerprint.json"
-    if path.exists():
-        try:
-            found = str(json.loads(path.read_text(encoding="utf-8"))["fingerprint"])
-        except (ValueError, KeyError, TypeError):
-            found = "unreadable"
-    elif any(folder.glob("*.ids.npy")):
-        found = "missing"
-    else:
-        text = json.dumps({"fingerprint": fingerprint, "backbone": backbone})
-        _write_bytes(path, text.encode())
-        return
-    if found != fingerprint:
-        raise FingerprintMismatch(
-            f"The embeddings in {folder} were made by another backbone or preprocessing "
-            f"(fingerprint {found}, asked for {fingerprint}). They are never mixed: embed again "
-            f"with `labelloop embed --backbone {backbone or 'NAME'}`."
-        )
-
-
-def _complete_ids(marks: Path, vectors: Path) -> Ids | None:
-    """The ids of a shard whose two files are whole and fit each other, else None."""
-    try:
-        ids = np.load(marks, allow_pickle=False)
-        stored = np.load(vectors, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    fits = (
-        ids.dtype == np.int64
-        and ids.ndim == 1
-        and stored.dtype == np.float16
-        and stored.ndim == 2
-        and len(stored) == len(ids)
-    )
-    return ids if fits else None
-
-
-def _build_index(parts: list[Ids]) -> _Index:
-    index = _Index(*(np.empty(0, np.int64) for _ in range(3)))
-    if not parts:
-        return index
-    ids = np.concatenate(parts)
-    shards = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    rows = np.concatenate([np.arange(len(part)) for part in parts])
-    return _latest(ids, shards, rows)
-
-
-def _extend_index(index: _Index, ids: Ids, shard: int) -> _Index:
-    return _latest(
-        np.concatenate([index.ids, ids]),
-        np.concatenate([index.shards, np.full(len(ids), shard)]),
-        np.concatenate([index.rows, np.arange(len(ids))]),
-    )
-
-
-def _latest(ids: Ids, shards: npt.NDArray[np.int64], rows: Ids) -> _Index:
-    """Sorted by id; of an id that occurs twice, the later one."""
-    order = np.argsort(ids, kind="stable")
-    last = np.append(np.diff(ids[order]) != 0, True) if len(ids) else np.empty(0, bool)
-    keep = order[last]
-    return _Index(ids[keep], shards[keep], rows[keep])
-
-
-def _write_array(path: Path, values: npt.NDArray[Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        np.save(file, values, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    _rename(partial, path)
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    _rename(partial, path)
-
-
-def _rename(partial: Path, path: Path) -> None:
-    """Give a written file its name, durably."""
-    partial.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

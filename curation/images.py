@@ -155,7 +155,11 @@ class Inspection:
 
 
 def decode(
-    source: Path | bytes, *, limits: Limits = LIMITS, at_least: int | None = None
+    source: Path | bytes,
+    *,
+    limits: Limits = LIMITS,
+    at_least: int | None = None,
+    keep_grey: bool = False,
 ) -> Image.Image:
     """Decode the first frame, completely, to upright 8-bit RGB.
 
@@ -164,6 +168,8 @@ def decode(
         limits: caps on the stored size and on the header's size.
         at_least: pixels; where the format allows it cheaply (JPEG), decode at a half, a quarter or
             an eighth of the size as long as the shorter side keeps this many.
+        keep_grey: a picture stored in one channel of grey stays so (mode L), which is a third of
+            the bytes; its levels are those of all three channels else.
 
     Raises:
         UnreadableImage: not an image, not a supported format, over a limit, or damaged.
@@ -174,7 +180,7 @@ def decode(
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         image.load()
-        return _to_rgb(image, _orientation(image))
+        return _to_rgb(image, _orientation(image), keep_grey=keep_grey)
     except _DAMAGE as error:
         raise _unreadable(error) from error
     except MemoryError as error:
@@ -279,7 +285,7 @@ def _read(path: Path, limits: Limits) -> tuple[bytes, os.stat_result]:
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableImage("not a regular file")
             _check_bytes(status.st_size, limits)
-            data = file.read(limits.max_bytes + 1)
+            data = file.read(status.st_size + 1)  # asked for more, it would reserve more
     except FileNotFoundError as error:
         raise UnreadableImage("the file is missing") from error
     except (OSError, ValueError) as error:
@@ -365,15 +371,16 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     return stored if stored in _TURNS else 1
 
 
-def _to_rgb(image: Image.Image, orientation: int) -> Image.Image:
+def _to_rgb(image: Image.Image, orientation: int, *, keep_grey: bool = False) -> Image.Image:
     """Upright 8-bit RGB that owns its pixels and carries no metadata."""
+    as_is = {"RGB", "L"} if keep_grey else {"RGB"}
     if image.mode in {"I", "F"} or image.mode.startswith("I;"):
         upright = _rescale(image).convert("RGB")
     elif image.has_transparency_data:
         layered = image.convert("RGBA")
         upright = Image.new("RGB", image.size, BACKGROUND)
         upright.paste(layered, mask=layered.getchannel("A"))
-    elif image.mode == "RGB":
+    elif image.mode in as_is:
         upright = image._new(image.im)  # convert() would copy: a third of a JPEG's decoding time
     else:
         upright = image.convert("RGB")

@@ -257,7 +257,8 @@ def _add_labels(
             answers[image_id] = classes
     usable = image_rows.get_many(connection, list(answers))
     answers = {key: value for key, value in answers.items() if usable[key].state == "ok"}
-    labeled = labels.get(connection, list(answers))
+    found = labels.get(connection, list(answers))
+    labeled = {key for key, row in found.items() if row.origin != labels.PROPAGATED}
     answers = {key: value for key, value in answers.items() if key not in labeled}
     written = annotations.add_imported(connection, project.id, answers)
     answers = {key: value for key, value in answers.items() if key in written}

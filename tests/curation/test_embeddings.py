@@ -281,7 +281,7 @@ class Engine:
         time.sleep(0.02)
         return np.ones((len(batch), 4), np.float32) / 2
 
-embeddings.FLUSH_IMAGES = 4
+embeddings.FLUSH_ROWS = 4
 path = Path(sys.argv[1])
 store = embeddings.EmbeddingStore(path.parent / "store", "aa")
 rows = ((number, path) for number in range(100_000))

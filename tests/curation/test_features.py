@@ -7,6 +7,7 @@ import pytest
 
 from curation import features, ingest, sources, workspace
 from curation.catalog import images
+from curation.catalog import pool as pool_rows
 from curation.embeddings import EmbeddingStore
 from curation.errors import BackboneError, FingerprintMismatch
 from curation.workspace import Project
@@ -60,7 +61,7 @@ def test_prepare__a_file_that_is_gone(project: Project, make_images: MakeImages)
     with project.catalog.read() as connection:
         found = images.get(connection, key)
         assert (found.name, found.state, found.reason) == ("a.png", "missing", reason)
-        assert images.count_pool(connection, project.id) == 1
+        assert pool_rows.count(connection, project.id) == 1
     assert features.prepare(project).unusable == ()
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 from sqlalchemy import select
 
 from curation import ingest, sources, workspace
-from curation.catalog import annotations, audit, images, labels
+from curation.catalog import annotations, audit, gallery, images, labels
+from curation.catalog import pool as pool_rows
 from curation.catalog.schema import metadata
 from curation.errors import Cancelled, InputError
 from curation.ingest import Outcome
@@ -319,7 +320,7 @@ def test_run__a_missing_value_is_a_slice(project: Project, make_images: MakeImag
     table = write_table(root, "filename,studio", "a.png,x", "b.png,")
     take(project, root, table=table)
     with project.catalog.read() as connection:
-        missing = images.page(connection, project.id, slices={"studio": ""})
+        missing = gallery.page(connection, project.id, slices={"studio": ""})
         assert [row.name for row in missing] == ["b.png", "c.png"]
         assert images.metadata_values(connection, project.id) == {"studio": ["", "x"]}
 
@@ -444,7 +445,7 @@ def test_run__two_spellings_of_one_name(project: Project, make_images: MakeImage
     outcome = take(project, root)
     assert outcome.added == 2
     with project.catalog.read() as connection:
-        found = {row.name for row in images.page(connection, project.id)}
+        found = {row.name for row in gallery.page(connection, project.id)}
     assert found == {"é.png", "photos/é.png"}
 
 
@@ -454,7 +455,7 @@ def test_run__namesakes_of_several_folders(project: Project, make_images: MakeIm
         assert take(project, root).added == 2
         assert take(project, root).already == 2
     with project.catalog.read() as connection:
-        found = images.page(connection, project.id)
+        found = gallery.page(connection, project.id)
     assert len({row.origin for row in found}) == 8
     assert [row.name for row in found if row.name.endswith("a.png")] == [
         "a.png",
@@ -469,9 +470,9 @@ def test_run__exact_copies_are_one_group(project: Project, make_images: MakeImag
     picture(0).save(root / "c.bmp")
     take(project, root)
     with project.catalog.read() as connection:
-        groups = [row.group_id for row in images.page(connection, project.id)]
+        groups = [row.group_id for row in gallery.page(connection, project.id)]
         assert groups[0] == groups[2] != groups[1]
-        assert images.count_pool(connection, project.id) == 2
+        assert pool_rows.count(connection, project.id) == 2
 
 
 def test_run__copies_are_named_by_their_content(project: Project, make_images: MakeImages) -> None:
@@ -481,7 +482,7 @@ def test_run__copies_are_named_by_their_content(project: Project, make_images: M
     kept = sorted((project.workspace.path / "images").rglob("*.png"))
     assert len(kept) == 2
     with project.catalog.read() as connection:
-        found = {row.name: Path(row.location) for row in images.page(connection, project.id)}
+        found = {row.name: Path(row.location) for row in gallery.page(connection, project.id)}
     assert found["a.png"] == found["same.PNG"]
     for path in root.iterdir():
         content = path.read_bytes()
