@@ -1,0 +1,1 @@
+"""Parts of the benchmark of duplicates: sets with planted copies, peers, figures."""

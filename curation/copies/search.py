@@ -1,0 +1,215 @@
+"""All pairs of copies among many images: propose, compare thumbnails, look closely if in doubt."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from curation.copies import candidates, verification
+from curation.copies.candidates import Thumbs
+from curation.copies.verification import CLOSE, Setting, close_up
+from curation.copies.views import VIEWS
+from curation.errors import UnreadableImage
+from curation.images import usable_cores
+from curation.progress import Report, silent
+
+NEIGHBOURS = 4
+"""Candidates a picture asks for: planted copies are among the two nearest in 98 of 100 cases."""
+
+AT_LEAST = 0.35
+"""Similarity below which a pair is no candidate."""
+
+THRESHOLD = 0.5
+"""Probability from which on a pair counts as copies, unless the project was calibrated."""
+
+DOUBT = 2.5
+"""Log odds, for or against, below which the files are read again and compared more closely."""
+
+AHEAD = -0.3
+"""How far, on Fisher's scale, a pair must agree better than with look-alikes to be examined."""
+
+BLOCK = 128
+
+Files = Callable[[Sequence[int]], list[Path]]
+"""Where the pictures of these rows lie."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Every candidate pair, compared.
+
+    Attributes:
+        moving: (P,) row of the picture that was laid over the other.
+        fixed: (P,) row of the other.
+        probability: (P,) that they are copies; 0 where nothing speaks for it.
+        warp: (P, 2, 3) from coordinates of the fixed picture to those of the moving one.
+        close: (P,) whether the files were compared.
+        seconds: by step.
+    """
+
+    moving: NDArray[np.int64]
+    fixed: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    warp: NDArray[np.float32]
+    close: NDArray[np.bool_]
+    seconds: dict[str, float]
+
+    def copies(self, threshold: float = THRESHOLD) -> NDArray[np.int64]:
+        """Positions of the pairs that count as copies, surest first."""
+        found = np.flatnonzero(self.probability >= threshold)
+        return found[np.argsort(-self.probability[found], kind="stable")]
+
+
+def compare(
+    thumbs: NDArray[np.uint8] | Thumbs,
+    sizes: NDArray[np.int64],
+    files: Files,
+    *,
+    report: Report = silent,
+) -> Pairs:
+    """Looks for copies among N pictures.
+
+    Args:
+        thumbs: (N, 64, 64) grey levels; an array, or what reads one row by row when indexed.
+        sizes: (N, 2) width and height.
+        files: read again for doubtful pairs only.
+        report: told of the progress.
+
+    Raises:
+        Cancelled: asked to stop.
+    """
+    count = len(sizes)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "propose"):
+        found = candidates.propose(
+            thumbs,
+            neighbours=NEIGHBOURS,
+            progress=lambda done: report(done, count, "compare"),
+        )
+        level = verification.levels(found.moving, found.fixed, found.similarity)
+        near = found.similarity >= AT_LEAST
+        found, level = found[near], level[near]
+    aspects = sizes[:, 0] / np.maximum(sizes[:, 1], 1)
+    shapes = np.stack([aspects[found.moving], aspects[found.fixed]], axis=1)
+    with _timed(seconds, "register"):
+        coarse, warp = _coarsely(thumbs, found, report)
+    setting = Setting(found.similarity, coarse, level)
+    with _timed(seconds, "examine"):
+        odds = _examine(thumbs, found, setting, shapes, warp, report)
+    with _timed(seconds, "look closely"):
+        doubtful = np.flatnonzero(np.abs(odds) < DOUBT)
+        close = np.zeros(len(found), bool)
+        close[doubtful] = True
+        _look_closely(found, doubtful, setting, shapes, odds, warp, files, report)
+    return Pairs(found.moving, found.fixed, expit(odds), warp, close, seconds)
+
+
+def _coarsely(
+    thumbs: NDArray[np.uint8] | Thumbs, found: candidates.Candidates, report: Report
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Agreement and warp of all candidates, on all cores."""
+    guesses = np.stack([view.warp() for view in VIEWS])
+    coarse = np.zeros(len(found), np.float32)
+    warp = np.zeros((len(found), 2, 3), np.float32)
+
+    def register(here: NDArray[np.int64]) -> None:
+        coarse[here], warp[here] = verification.coarsely(
+            thumbs[found.moving[here]], thumbs[found.fixed[here]], guesses[found.view[here]]
+        )
+
+    _in_blocks(register, np.arange(len(found)), BLOCK, report, "register")
+    return coarse, warp
+
+
+def _examine(
+    thumbs: NDArray[np.uint8] | Thumbs,
+    found: candidates.Candidates,
+    setting: Setting,
+    shapes: NDArray[np.float64],
+    warp: NDArray[np.float32],
+    report: Report,
+) -> NDArray[np.float64]:
+    """Log odds of each candidate by its thumbnails, lowest if hopeless; refines the warps."""
+    odds = np.full(len(found), -verification.SURE)
+    ahead = verification.fisher(setting.coarse) - setting.level
+    hopeful = np.flatnonzero((setting.coarse >= verification.HOPELESS) & (ahead >= AHEAD))
+
+    def judge(here: NDArray[np.int64]) -> None:
+        features, warp[here] = verification.examine(
+            thumbs[found.moving[here]],
+            thumbs[found.fixed[here]],
+            warp[here],
+            shapes[here],
+            verification.THUMBNAIL,
+        )
+        weighed = verification.inputs(features, setting[here])
+        odds[here] = verification.log_odds(weighed, "thumbnail")
+
+    _in_blocks(judge, hopeful, BLOCK, report, "examine")
+    return odds
+
+
+def _look_closely(
+    found: candidates.Candidates,
+    doubtful: NDArray[np.int64],
+    setting: Setting,
+    shapes: NDArray[np.float64],
+    odds: NDArray[np.float64],
+    warp: NDArray[np.float32],
+    files: Files,
+    report: Report,
+) -> None:
+    """Compares the files of doubtful pairs; writes what it found into `odds` and `warp`."""
+
+    def judge(here: NDArray[np.int64]) -> None:
+        rows = np.unique(np.concatenate([found.moving[here], found.fixed[here]]))
+        pictures = np.zeros((len(rows), CLOSE, CLOSE), np.uint8)
+        readable = np.zeros(len(rows), bool)
+        for number, path in enumerate(files(rows.tolist())):
+            try:
+                pictures[number] = close_up(path)
+            except UnreadableImage:
+                continue  # the thumbnails' verdict stands; who reads the file next says why
+            readable[number] = True
+        moving, fixed = (np.searchsorted(rows, side[here]) for side in (found.moving, found.fixed))
+        both = readable[moving] & readable[fixed]
+        moving, fixed, here = moving[both], fixed[both], here[both]
+        features, warp[here] = verification.examine(
+            pictures[moving], pictures[fixed], warp[here], shapes[here], verification.CLOSELY
+        )
+        weighed = verification.inputs(features, setting[here])
+        odds[here] = verification.log_odds(np.column_stack([weighed, odds[here]]), "close")
+
+    _in_blocks(judge, doubtful, BLOCK // 4, report, "look closely")
+
+
+def _in_blocks(
+    work: Callable[[NDArray[np.int64]], None],
+    rows: NDArray[np.int64],
+    size: int,
+    report: Report,
+    says: str,
+) -> None:
+    """Works through the rows on all cores, a block at a time."""
+    blocks = [rows[at : at + size] for at in range(0, len(rows), size)]
+    done = 0
+    with verification.one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+        try:
+            for block, _ in zip(blocks, pool.map(work, blocks), strict=True):
+                done += len(block)
+                report(done, len(rows), says)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    seconds[step] = time.monotonic() - begun
