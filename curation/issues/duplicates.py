@@ -1,0 +1,356 @@
+"""Copies: the same bytes, the same pixels, or the same picture changed in a way that shows.
+
+`look` finds them and forms groups; `store` writes pairs and groups to the catalog, where a group is
+one unit for splits and for the choice of a batch; `find` says which members are dispensable, and
+where the labels within a group disagree.
+"""
+
+import hashlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation import images
+from curation.catalog import groups as group_rows
+from curation.catalog import images as image_rows
+from curation.catalog.groups import Pair
+from curation.copies import calibration, changes, groups
+from curation.copies import search as copies
+from curation.errors import UnreadableImage
+from curation.images import usable_cores
+from curation.issues.evidence import Evidence
+from curation.issues.table import Detector, Issue
+from curation.progress import Report, silent
+from curation.records import ImageRecord
+from curation.scan import READ_AT, ScanStore, thumbnail_of
+from curation.workspace import Project
+
+IN_MEMORY = 50_000
+"""Thumbnails up to this number are held in memory (4 KiB each); more are read as needed."""
+
+UNLIKELY = 0.05
+"""Probability below which a compared pair speaks against one group."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What looking for copies in a project told.
+
+    Attributes:
+        pairs: verified copies of different pixels, surest first.
+        twins: ids of images with the same pixels, two and more each.
+        components: ids of each group, those of `twins` included.
+    """
+
+    pairs: tuple[Pair, ...]
+    twins: tuple[tuple[int, ...], ...]
+    components: tuple[tuple[int, ...], ...]
+
+
+def look(evidence: Evidence) -> Looked:
+    """Compares the project's usable images with one another; writes nothing.
+
+    What a person said of a pair outranks what the comparison says.
+    """
+    project, ids = evidence.project, evidence.ids
+    records = _records(project, ids)
+    alike: dict[str, list[int]] = defaultdict(list)
+    for key in ids.tolist():
+        alike[records[key].pixel_hash or f"image {key}"].append(key)
+    twins = tuple(tuple(members) for members in alike.values() if len(members) > 1)
+    leaders = np.array(sorted(members[0] for members in alike.values()), np.int64)
+    sizes = np.array(
+        [(records[key].width or 1, records[key].height or 1) for key in leaders.tolist()], np.int64
+    ).reshape(-1, 2)
+    compared = copies.compare(
+        _thumbs(evidence.scans, leaders),
+        sizes,
+        lambda rows: _files(project, leaders[list(rows)].tolist()),
+        report=evidence.report,
+    )
+    said = _said(project)
+    threshold = calibration.threshold_of(project)
+    leader_of = {key: members[0] for members in alike.values() for key in members}
+    found: list[Pair] = []
+    for at in compared.copies(threshold):
+        moving, fixed = int(compared.moving[at]), int(compared.fixed[at])
+        first, second = sorted((int(leaders[moving]), int(leaders[fixed])))
+        if said.get((first, second), "copy") == "copy":
+            change = changes.describe(compared.warp[at], _size(sizes, moving), _size(sizes, fixed))
+            found.append(Pair(first, second, float(compared.probability[at]), change))
+    judged = [pair for pair, verdict in said.items() if verdict == "copy"]
+    unlike = np.flatnonzero(compared.probability < UNLIKELY)
+    against = [
+        (int(leaders[a]), int(leaders[b]))
+        for a, b in zip(compared.moving[unlike], compared.fixed[unlike], strict=True)
+    ]
+    against += [pair for pair, verdict in said.items() if verdict == "not-copy"]
+    joined = groups.join(
+        [
+            *((leader_of.get(a, a), leader_of.get(b, b)) for a, b in judged),
+            *((pair.first_id, pair.second_id) for pair in found),
+        ],
+        against,
+    )
+    members = {
+        leader: tuple(alike[records[leader].pixel_hash or f"image {leader}"])
+        for group in joined
+        for leader in group
+        if leader in leader_of
+    }
+    components = [
+        tuple(sorted(key for leader in group for key in members.get(leader, (leader,))))
+        for group in joined
+    ]
+    within = {key for component in components for key in component}
+    components += [twin for twin in twins if twin[0] not in within]
+    return Looked(tuple(found), twins, tuple(sorted(components)))
+
+
+def store(project: Project, looked: Looked) -> int:
+    """Writes pairs and groups to the catalog, in place of what was there.
+
+    Returns:
+        How many images are in another group than before.
+    """
+    with project.catalog.write() as connection:
+        group_rows.replace_pairs(connection, project.id, looked.pairs)
+        return group_rows.regroup(connection, project.id, looked.components)
+
+
+def find(evidence: Evidence) -> Iterator[Issue]:
+    """Every member of a group but the one to keep, and labels that disagree within a group."""
+    looked = evidence.copies or look(evidence)
+    members = sorted({key for component in looked.components for key in component})
+    with evidence.project.catalog.read() as connection:
+        records = image_rows.get_many(connection, members)
+    sharpness = dict(
+        zip(members, evidence.scans.read(members)["sharpness"].tolist(), strict=True)
+        if members
+        else ()
+    )
+    related: dict[int, dict[int, Pair]] = defaultdict(dict)
+    for pair in looked.pairs:
+        related[pair.first_id][pair.second_id] = pair
+        related[pair.second_id][pair.first_id] = pair
+    twin_of = {key: twin for twin in looked.twins for key in twin}
+    rows: list[Issue] = []
+    for component in looked.components:
+        kept, why = groups.keep(
+            component,
+            reserved={key for key in component if records[key].reserve},
+            area={key: (records[key].width or 0) * (records[key].height or 0) for key in component},
+            sharpness=sharpness,
+            labeled={key for key in component if key in evidence.labels},
+        )
+        rows += _dispensable(component, kept, why, records, related, twin_of)
+        rows += _conflicts(component, evidence)
+    yield from sorted(rows, key=lambda issue: issue.image_id)
+
+
+def _dispensable(
+    component: tuple[int, ...],
+    kept: int,
+    why: str,
+    records: Mapping[int, ImageRecord],
+    related: Mapping[int, Mapping[int, Pair]],
+    twin_of: Mapping[int, tuple[int, ...]],
+) -> Iterator[Issue]:
+    """A row for each member but the kept one: exact where a twin of it stays or is judged."""
+    spoken_for: set[int] = set()  # one of each set of twins is judged as a near-duplicate
+    for key in component:
+        twin = twin_of.get(key, (key,))
+        leads = kept if kept in twin else twin[0]
+        if key == kept:
+            continue
+        if key != leads:
+            others = tuple(other for other in twin if other != key)
+            yield Issue(
+                key,
+                "exact-duplicate",
+                1.0,
+                True,
+                f"the same pixels as {records[leads].name}"
+                + (f", which {why}" if leads == kept else ""),
+                others,
+            )
+            continue
+        spoken_for.add(key)
+        pairs = related.get(twin[0], {})
+        best = max(pairs.values(), key=lambda pair: pair.score, default=None)
+        direct = pairs.get(twin_of.get(kept, (kept,))[0], best)
+        change = direct.change if direct else "judged to be a copy"
+        others = tuple(sorted(pairs, key=lambda other: -pairs[other].score))
+        yield Issue(
+            key,
+            "near-duplicate",
+            direct.score if direct else 1.0,
+            True,
+            f"a copy of {records[kept].name} ({change}); that one {why}",
+            others,
+        )
+
+
+def _conflicts(component: tuple[int, ...], evidence: Evidence) -> Iterator[Issue]:
+    """A row for each labeled member where labels disagree; people's answers only."""
+    labeled = {
+        key: evidence.labels[key].classes
+        for key in component
+        if key in evidence.labels and evidence.labels[key].origin != "propagated"
+    }
+    counts = Counter(labeled.values())
+    if len(counts) < 2:
+        return
+    record = evidence.project.record
+    (most, votes), (_, next_votes) = counts.most_common(2)
+    says = ", ".join(
+        f"{'|'.join(record.class_names(classes)) or 'none'} x {n}"
+        for classes, n in counts.most_common()
+    )
+    for key, classes in labeled.items():
+        minority = classes != most or votes == next_votes
+        suggested = most[0] if votes > next_votes and classes != most and len(most) == 1 else None
+        yield Issue(
+            key,
+            "group-conflict",
+            1 - counts[classes] / len(labeled),
+            minority,
+            f"copies of one picture are labeled differently: {says}",
+            tuple(other for other in labeled if other != key),
+            suggested,
+        )
+
+
+DETECTOR = Detector(
+    kinds=("exact-duplicate", "near-duplicate", "group-conflict"),
+    needs_embeddings=False,
+    needs_copies=True,
+    find=find,
+)
+
+
+class _Thumbs:
+    """Thumbnails that are read from the store when they are asked for."""
+
+    def __init__(self, scans: ScanStore, ids: NDArray[np.int64]) -> None:
+        self._scans, self._ids = scans, ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = self._scans.read(self._ids[rows])["thumb"]
+        return found
+
+
+def _thumbs(scans: ScanStore, ids: NDArray[np.int64]) -> NDArray[np.uint8] | copies.Thumbs:
+    thumbs = _Thumbs(scans, ids)
+    return thumbs if len(ids) > IN_MEMORY else np.ascontiguousarray(thumbs[:])
+
+
+def _records(project: Project, ids: NDArray[np.int64]) -> dict[int, ImageRecord]:
+    with project.catalog.read() as connection:
+        return image_rows.get_many(connection, ids.tolist())
+
+
+def _files(project: Project, ids: list[int]) -> list[Path]:
+    with project.catalog.read() as connection:
+        places = image_rows.places(connection, ids)
+    return [Path(places[key].location) for key in ids]
+
+
+def _said(project: Project) -> dict[tuple[int, int], str]:
+    """What people said of pairs."""
+    with project.catalog.read() as connection:
+        return {
+            (pair.first_id, pair.second_id): pair.verdict
+            for pair in group_rows.pairs(connection, project.id, verdict=None, origin="person")
+        }
+
+
+def _size(sizes: NDArray[np.int64], row: int) -> tuple[int, int]:
+    return int(sizes[row, 0]), int(sizes[row, 1])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search among files told.
+
+    Attributes:
+        pairs: positions of two files that are copies, and how probable that is.
+        candidates: (P, 2) positions of all pairs that were compared.
+        unreadable: positions of files that do not decode, with the reason.
+        seconds: by step.
+    """
+
+    pairs: list[tuple[int, int, float]]
+    candidates: NDArray[np.int64]
+    unreadable: list[tuple[int, str]]
+    seconds: dict[str, float]
+
+
+def search(
+    paths: Sequence[Path], *, threshold: float = copies.THRESHOLD, report: Report = silent
+) -> Found:
+    """Looks for copies among files, without a project.
+
+    Args:
+        paths: image files.
+        threshold: smallest probability of a pair.
+        report: told of the progress.
+    """
+    begun = time.monotonic()
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        read = list(pool.map(_read, paths))
+    seconds = {"read": time.monotonic() - begun}
+    unreadable: list[tuple[int, str]] = []
+    exact: list[tuple[int, int, float]] = []
+    first: dict[str, int] = {}
+    kept: list[_Picture] = []
+    for at, found in enumerate(read):
+        if isinstance(found, str):
+            unreadable.append((at, found))
+        elif found.sha256 in first:
+            exact.append((first[found.sha256], at, 1.0))
+        else:
+            first[found.sha256] = at
+            kept.append(found)
+    place = np.array(list(first.values()), np.int64)
+    thumbs = np.array([found.thumb for found in kept], np.uint8).reshape(-1, 64, 64)
+    sizes = np.array([found.size for found in kept], np.int64).reshape(-1, 2)
+    compared = copies.compare(
+        thumbs, sizes, lambda rows: [paths[place[row]] for row in rows], report=report
+    )
+    moving, fixed = place[compared.moving], place[compared.fixed]
+    near = [
+        (int(moving[at]), int(fixed[at]), float(compared.probability[at]))
+        for at in compared.copies(threshold)
+    ]
+    together = np.array([(a, b) for a, b, _ in exact], np.int64).reshape(-1, 2)
+    candidates = np.concatenate([together, np.stack([moving, fixed], axis=1)])
+    return Found(exact + near, candidates, unreadable, seconds | compared.seconds)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    sha256: str
+    thumb: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+def _read(path: Path) -> _Picture | str:
+    """One file, or why it cannot be read."""
+    try:
+        data = path.read_bytes()
+        image = images.decode(data, at_least=READ_AT)
+    except UnreadableImage as error:
+        return error.reason
+    except OSError as error:
+        return error.strerror or str(error)
+    return _Picture(hashlib.sha256(data).hexdigest(), thumbnail_of(np.asarray(image)), image.size)
