@@ -6,9 +6,12 @@ what it said before, and one counts as deleted only once the server says that it
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 
-from curation.catalog import annotations, remote, rounds
+from curation.catalog import annotations, remote
+from curation.catalog.bulk import batched
 from curation.catalog.remote import RemoteQueue
+from curation.progress import Report, silent
 from curation.records import RemoteAnswer
 from curation.workspace import Project
 from labeling import consensus, interfaces, people, queues, tasks
@@ -17,6 +20,31 @@ from labeling.interfaces import Interface
 from labeling.remote import RemoteAnnotation, RemoteTask
 
 logger = logging.getLogger(__name__)
+
+PULLED_AT_ONCE = 500
+
+
+def pull(
+    project: Project, connection: Connection, queue: RemoteQueue, *, report: Report = silent
+) -> set[int]:
+    """Brings in what was answered in a queue since the last pull.
+
+    The cursor moves only after the rows it stands for.
+
+    Returns:
+        The images whose answers changed.
+    """
+    since = datetime.fromisoformat(queue.cursor) if queue.cursor else None
+    news = connection.changed_tasks(queue.remote_id, since=since)
+    changed: set[int] = set()
+    seen = 0
+    for batch in batched(news.tasks, PULLED_AT_ONCE):
+        changed |= store(project, connection, queue, batch)
+        seen += len(batch)
+        report(seen, 0, f"pull {queue.queue}")
+    with project.catalog.write() as writing:
+        remote.set_cursor(writing, queue.id, news.cursor.isoformat())
+    return changed
 
 
 def store(
@@ -34,11 +62,13 @@ def store(
     unsaid: set[int] = set()
     for task in ours:
         for annotation in task.annotations:
-            answer = _answer(project, image_of[task.id], task, annotation, interface)
+            answer = _answer(project, queue, image_of[task.id], task, annotation, interface)
             if answer is None:
                 unsaid.add(annotation.id)
             else:
                 answers.append(answer)
+    # As they were given: of several reviewers the last one decides.
+    answers.sort(key=lambda answer: answer.updated_at)
     gone = _gone(project, connection, queue, {image_of[task.id]: task for task in ours})
     if not answers and not gone and not unsaid:
         return set()
@@ -65,7 +95,7 @@ def _images(project: Project, queue: RemoteQueue, batch: Sequence[RemoteTask]) -
         known = remote.images_of_tasks(reading, queue.id, [task.id for task in batch])
         said = {task.id: image for task in batch if (image := tasks.marked(task.image_id, seed))}
         news = {task_id: image for task_id, image in said.items() if known.get(task_id) != image}
-        awaited = set(rounds.waiting(reading, project.id, queue=queue.queue)) if news else set()
+        awaited = set(remote.waiting(reading, project.id, queue.queue)) if news else set()
     for task_id in news:
         known.pop(task_id, None)
     found = {image: task_id for task_id, image in news.items() if image in awaited}
@@ -103,6 +133,7 @@ def _gone(
 
 def _answer(
     project: Project,
+    queue: RemoteQueue,
     image_id: int,
     task: RemoteTask,
     found: RemoteAnnotation,
@@ -141,4 +172,5 @@ def _answer(
         prelabel="none" if not hinted else "accepted" if said.accepted_prelabel else "corrected",
         model_version=versions.get(found.parent_prediction, "") if hinted else "",
         updated_at=found.updated_at.isoformat(),
+        queue=queue.queue,
     )

@@ -40,19 +40,39 @@ def majority(answers: Sequence[tuple[int, ...]], *, task: str) -> Agreed:
     return Agreed(agreed, min((max(share, 1 - share) for share in shares.values()), default=1.0))
 
 
+def decision(reviews: Sequence[tuple[int, ...]]) -> Agreed:
+    """What the reviewer said who was asked last; the confidence is the share that says the same.
+
+    Args:
+        reviews: class ids of each reviewer's answer, the last one given last; at least one.
+
+    >>> decision([(1,), (2,)])
+    Agreed(classes=(2,), confidence=0.5)
+    """
+    said = [tuple(sorted(classes)) for classes in reviews]
+    return Agreed(said[-1], said.count(said[-1]) / len(said))
+
+
 def settle(connection: Connection, project: Project, image_ids: Sequence[int]) -> None:
     """Makes the labels of these images follow from the answers as they stand now.
 
-    People outrank labels that came with an import; an image without any answer is unlabeled.
+    People outrank labels that came with an import, and a reviewer's answer in the correction queue
+    outranks both, also those given later; an image without any answer is unlabeled, or keeps the
+    label that was propagated to it.
     """
     answers = annotations.live(connection, image_ids)
+    reviews = annotations.reviews(connection, image_ids)
     version = annotations.newest_version(connection, project.id)
-    labels.remove(connection, [key for key in image_ids if key not in answers])
+    unsaid = labels.get(connection, [key for key in image_ids if key not in answers])
+    labels.remove(
+        connection, [key for key, label in unsaid.items() if label.origin != labels.PROPAGATED]
+    )
     rows: list[dict[str, object]] = []
     for image_id, given in answers.items():
         people = [classes for kind, classes in given if kind != "import"]
-        counted = people or [classes for _, classes in given]
-        agreed = majority(counted, task=project.record.task)
+        reviewed = reviews.get(image_id, [])
+        counted = reviewed or people or [classes for _, classes in given]
+        agreed = decision(reviewed) if reviewed else majority(counted, task=project.record.task)
         rows.append(
             {
                 "image_id": image_id,

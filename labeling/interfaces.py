@@ -18,6 +18,7 @@ Task = Literal["single-label", "multi-label"]
 
 IMAGE = "image"
 CHOICES = "label"
+REASON = "reason"
 MOST_CLASSES = 1000
 FILTER_ABOVE = 20
 # One key per class as far as digits reach, in the order of the keyboard's top row.
@@ -29,6 +30,7 @@ CHOICE_KIND: dict[Task, str] = {"single-label": "single", "multi-label": "multip
 # beside it however many there are.
 STYLE = """
 .loop { display: flex; gap: 24px; align-items: flex-start; }
+.loop-reason { overflow-wrap: anywhere; }
 .loop-image { flex: 1 1 60%; min-width: 0; }
 .loop-classes { flex: 0 1 320px; max-height: 78vh; overflow-y: auto; }
 """
@@ -57,11 +59,16 @@ class Interface:
 STANDARD = Interface("single-label", (), CHOICES, IMAGE, IMAGE)
 
 
-def labeling_xml(task: Task, classes: Sequence[str]) -> str:
+def labeling_xml(task: Task, classes: Sequence[str], *, says_why: bool = False) -> str:
     """The interface for choosing among `classes`.
 
     Small images are enlarged to the width of their column. The first ten classes have the keys 1 to
     9 and 0; with more than 20 there is a field to search them.
+
+    Args:
+        task: whether one class or several may be chosen.
+        classes: in the order shown.
+        says_why: show above the image why it is asked about, which every task then has to say.
 
     Raises:
         InputError: no class, more than 1,000, a name twice, or a name that cannot be stored.
@@ -74,7 +81,7 @@ def labeling_xml(task: Task, classes: Sequence[str]) -> str:
     choices = []
     for number, name in enumerate(classes):
         hotkey = f' hotkey="{HOTKEYS[number]}"' if number < len(HOTKEYS) else ""
-        choices.append(f"        <Choice value={quoteattr(name)}{hotkey}/>")
+        choices.append(f"        <Choice {_named(name)}{hotkey}/>")
     search = (
         f'      <Filter name="filter" toName="{CHOICES}" hotkey="shift+f" minlength="0" '
         'placeholder="Find a class"/>\n'
@@ -83,8 +90,13 @@ def labeling_xml(task: Task, classes: Sequence[str]) -> str:
     )
     # A picture without any of the classes is an answer too where several may be chosen.
     required = "true" if task == "single-label" else "false"
+    why = (
+        f'  <View className="loop-reason"><Header value="${REASON}" size="4"/></View>\n'
+        if says_why
+        else ""
+    )
     return (
-        f"<View>\n  <Style>{STYLE}</Style>\n"
+        f"<View>\n  <Style>{STYLE}</Style>\n{why}"
         '  <View className="loop">\n'
         '    <View className="loop-image">\n'
         f'      <Image name="{IMAGE}" value="${IMAGE}" defaultZoom="fit" zoom="true" '
@@ -177,6 +189,20 @@ def differences(remote: str, ours: str) -> list[str]:
 def matches(remote: str, ours: str) -> bool:
     """Whether answers given in `remote` mean what they would mean in `ours`."""
     return not differences(remote, ours)
+
+
+def _named(name: str) -> str:
+    """A class name that Label Studio shows and stores as it is.
+
+    It would put a field of the task in place of a word that follows a dollar sign. An invisible
+    space between them keeps them apart on the screen, and the alias is what answers carry.
+    """
+    shown = re.sub(r"\$(?=\S)", "$\u200b", name)
+    return (
+        f"value={quoteattr(name)}"
+        if shown == name
+        else (f"value={quoteattr(shown)} alias={quoteattr(name)}")
+    )
 
 
 def _value(choice: ElementTree.Element) -> str:

@@ -1,7 +1,8 @@
 """The Label Studio project behind each queue, and how its images are shown.
 
 A queue's project is made once and found again afterwards, also when the server moved to another
-port. The batch's is ordered by the scores of its pre-labels, the reserve's by its tasks' numbers.
+port. The batch's and the corrections' are ordered by the scores of their pre-labels, the reserve's
+by its tasks' numbers.
 """
 
 import os
@@ -20,7 +21,12 @@ from labeling.connection import Connection
 from labeling.remote import RemoteProject
 from labeling.tasks import image_url
 
-TITLES: dict[Queue, str] = {"batch": "{}", "reserve": "{} (reserve)"}
+TITLES: dict[Queue, str] = {
+    "batch": "{}",
+    "reserve": "{} (reserve)",
+    "correction": "{} (corrections)",
+}
+LONGEST_TITLE = 50
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def _make(
     project: Project, connection: Connection, queue: Queue, *, former: RemoteQueue | None = None
 ) -> RemoteQueue:
     record = project.record
-    xml = interfaces.labeling_xml(record.task, record.classes)
+    xml = interfaces.labeling_xml(record.task, record.classes, says_why=queue == "correction")
     title = _title(project, queue)
     # A project that was made just before a kill is empty and ours by title and interface.
     taken = {one.remote_id for one in bound(project)}
@@ -151,8 +157,8 @@ def _make(
         title,
         xml,
         instructions=interfaces.instructions(record.guidelines),
-        sampling="uncertainty" if queue == "batch" else "sequential",
-        show_predictions=queue == "batch",
+        sampling="sequential" if queue == "reserve" else "uncertainty",
+        show_predictions=queue != "reserve",
     )
     with project.catalog.write() as writing:
         if former is not None:
@@ -181,11 +187,13 @@ def forget_tasks(project: Project, queue: RemoteQueue, image_ids: list[int]) -> 
 
 def _forget(writing: Catalog, project: Project, queue: RemoteQueue, image_ids: list[int]) -> None:
     remote.forget_tasks(writing, queue.id, image_ids)
-    annotations.detach(writing, project.id, image_ids)
+    annotations.detach(writing, project.id, image_ids, queue.queue)
 
 
 def _title(project: Project, queue: Queue) -> str:
-    return TITLES[queue].format(project.record.name)[:50].ljust(3, ".")
+    # Cut in the name, so that what tells the queues apart stays.
+    room = LONGEST_TITLE - len(TITLES[queue].format(""))
+    return TITLES[queue].format(project.record.name[:room]).ljust(3, ".")
 
 
 def show_images(

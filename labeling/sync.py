@@ -1,29 +1,22 @@
 """Between the catalog and Label Studio: offer what a round's ledger holds, pull what was answered.
 
-The catalog is the truth. Offering can be repeated at any point: images that have a task are known
-by their mark in the task's data, and are looked for before anything is sent. Pulling can be
-repeated too: annotations are upserted by their id, and the cursor moves only after the rows it
-stands for.
+The catalog is the truth. Offering can be repeated at any point, and so can pulling.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from curation.catalog import annotations, remote, rounds
 from curation.catalog import images as image_rows
-from curation.catalog.bulk import batched
 from curation.catalog.remote import RemoteQueue
-from curation.errors import LabelStudioError
 from curation.progress import Report, silent
 from curation.records import LedgerRow, RoundRecord
 from curation.workspace import Project
-from labeling import answers, interfaces, queues, tasks
-from labeling.connection import Connection, validation_errors
+from labeling import answers, corrections, interfaces, push, queues, tasks
+from labeling.connection import Connection
+from labeling.push import Parcel
 from labeling.queues import Shelf
 
-PUSHED_AT_ONCE = 1000
-PULLED_AT_ONCE = 500
 SECOND_ANSWERS = 5  # every fifth image of the reserve, at random
 
 
@@ -55,17 +48,7 @@ def offer(
     if batch_rows:
         queue = queues.ensure(project, connection, "batch")
         _push(project, connection, queue, round, batch_rows, shelf=shelf, report=report)
-        _put_in_order(connection, queue, round)
-
-
-def _put_in_order(connection: Connection, queue: RemoteQueue, round: RoundRecord) -> None:
-    """Serves the round's images by its pre-labels, also in a project that was served otherwise."""
-    connection.update_project(
-        queue.remote_id,
-        sampling="uncertainty",
-        model_version=model_version(round),
-        show_predictions=True,
-    )
+        push.put_in_order(connection, queue, model_version(round))
 
 
 def _push(
@@ -88,60 +71,23 @@ def _push(
     Returns:
         How many tasks were made.
     """
-    known = _reconcile(project, connection, queue, rows)
-    with project.catalog.read() as reading:
-        waiting = set(rounds.waiting(reading, project.id, queue=queue.queue))
-    # What was pushed and is gone, with its project or by hand, goes out again while it is wanted.
-    pending = [
-        row
+    parcels = [
+        Parcel(
+            row.image_id,
+            pushed=row.pushed,
+            prediction=_prediction(project, round, queue, row, size or len(rows)),
+        )
         for row in rows
-        if not row.pushed or (row.image_id not in known and row.image_id in waiting)
     ]
-    shown = queues.show_images(
-        project,
-        connection,
-        queue,
-        [row.image_id for row in pending if row.image_id not in known],
-        shelf,
-    )
-    interface = interfaces.understood(queue.interface)
-    hints = {
-        row.image_id: _prediction(project, round, queue, row, size or len(rows)) for row in pending
-    }
-    _validate(queue, [hint for hint in hints.values() if hint])
-    made = 0
-    done = len(rows) - len(pending)
-    for batch in batched(pending, PUSHED_AT_ONCE):
-        fresh = [row for row in batch if row.image_id not in known]
-        numbers = connection.import_tasks(
-            queue.remote_id,
-            [
-                tasks.task(
-                    tasks.mark(project.record.seed, row.image_id),
-                    name=shown[row.image_id][0],
-                    url=shown[row.image_id][1],
-                    predictions=[hint] if (hint := hints[row.image_id]) else [],
-                    interface=interface,
-                )
-                for row in fresh
-            ],
-        )
-        added = {row.image_id: task_id for row, task_id in zip(fresh, numbers, strict=True)}
-        queues.bind_tasks(project, queue, added)
-        connection.import_predictions(
-            queue.remote_id,
-            list(_missing_predictions(connection, round, batch, hints, known)),
-        )
+
+    def done(there: dict[int, int]) -> None:
         if queue.queue == "reserve":
-            there = {row.image_id: (known | added)[row.image_id] for row in batch}
             twice = _answered_twice(project, list(there))
             connection.set_overlap([there[key] for key in twice], answers=2)
         with project.catalog.write() as writing:
-            rounds.mark_pushed(writing, round.id, [row.image_id for row in batch])
-        made += len(fresh)
-        done += len(batch)
-        report(done, len(rows), f"push {queue.queue}")
-    return made
+            rounds.mark_pushed(writing, round.id, list(there))
+
+    return push.send(project, connection, queue, parcels, shelf=shelf, done=done, report=report)
 
 
 def _prediction(
@@ -161,58 +107,11 @@ def _prediction(
     )
 
 
-def _validate(queue: RemoteQueue, predictions: list[dict[str, Any]]) -> None:
-    wrong = validation_errors(queue.interface, [p for p in predictions if p["result"]])
-    if wrong:
-        raise LabelStudioError(
-            f"{len(wrong)} pre-labels do not fit the labeling interface; the first: {wrong[0][1]}. "
-            "Nothing was pushed."
-        )
-
-
-def _missing_predictions(
-    connection: Connection,
-    round: RoundRecord,
-    batch: Sequence[LedgerRow],
-    hints: dict[int, dict[str, Any] | None],
-    known: dict[int, int],
-) -> Iterable[dict[str, Any]]:
-    """Pre-labels of this round for images whose task was there before, unless they have them."""
-    version = model_version(round)
-    for row in batch:
-        hint = hints[row.image_id]
-        if row.image_id not in known or not hint:
-            continue
-        task = connection.task(known[row.image_id])
-        if not any(found.get("model_version") == version for found in task.predictions):
-            yield {"task": task.id, **hint}
-
-
 def _answered_twice(project: Project, image_ids: list[int]) -> list[int]:
     with project.catalog.read() as reading:
         draws = image_rows.draws(reading, image_ids)
     # The lowest bit tells the halves apart; the next ones are as random and independent of it.
     return [key for key in image_ids if (draws[key] >> 1) % SECOND_ANSWERS == 0]
-
-
-def _reconcile(
-    project: Project, connection: Connection, queue: RemoteQueue, rows: Sequence[LedgerRow]
-) -> dict[int, int]:
-    """Task ids by image id, including tasks of an earlier push whose reply was lost."""
-    with project.catalog.read() as reading:
-        known = remote.tasks(reading, queue.id)
-    wanted = {row.image_id for row in rows} - set(known)
-    if not wanted:
-        return known
-    newest = max(known.values(), default=0)
-    lost = {
-        image_id: task_id
-        for task_id, said in connection.task_ids(queue.remote_id, after=newest)
-        if (image_id := tasks.marked(said, project.record.seed)) is not None and image_id in wanted
-    }
-    if lost:
-        queues.bind_tasks(project, queue, lost)
-    return {**known, **lost}
 
 
 def pull(project: Project, connection: Connection, *, report: Report = silent) -> dict[str, int]:
@@ -223,26 +122,10 @@ def pull(project: Project, connection: Connection, *, report: Report = silent) -
     """
     changed: set[int] = set()
     for queue in queues.find(project, connection).values():
-        changed |= _pull_queue(project, connection, queue, report)
+        changed |= answers.pull(project, connection, queue, report=report)
     with project.catalog.read() as reading:
         standing = annotations.count(reading, project.id)
     return {"images": len(changed), "annotations": standing}
-
-
-def _pull_queue(
-    project: Project, connection: Connection, queue: RemoteQueue, report: Report
-) -> set[int]:
-    since = datetime.fromisoformat(queue.cursor) if queue.cursor else None
-    news = connection.changed_tasks(queue.remote_id, since=since)
-    changed: set[int] = set()
-    seen = 0
-    for batch in batched(news.tasks, PULLED_AT_ONCE):
-        changed |= answers.store(project, connection, queue, batch)
-        seen += len(batch)
-        report(seen, 0, f"pull {queue.queue}")
-    with project.catalog.write() as writing:
-        remote.set_cursor(writing, queue.id, news.cursor.isoformat())
-    return changed
 
 
 def sweep(project: Project, connection: Connection) -> int:
@@ -286,7 +169,8 @@ def rebuild(
     sweep(project, connection)
     sent = 0
     for queue in queues.find(project, connection).values():
-        sent += _send_again(project, connection, queue, shelf=shelf, report=report)
+        again = corrections.send if queue.queue == "correction" else _send_again
+        sent += again(project, connection, queue, shelf=shelf, report=report)
     return {"projects": len(gone), "images": sent}
 
 
@@ -312,6 +196,6 @@ def _send_again(
             size=len(rows),
         )
         if made and queue.queue == "batch":
-            _put_in_order(connection, queue, round)
+            push.put_in_order(connection, queue, model_version(round))
         sent += made
     return sent

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from curation.errors import InputError
-from labeling.interfaces import STANDARD, Interface
+from labeling.interfaces import REASON, STANDARD, Interface
 
 LOCAL_FILES = "/data/local-files/"
 
@@ -76,6 +76,7 @@ def task(
     name: str,
     url: str,
     predictions: Sequence[Mapping[str, Any]] = (),
+    reason: str = "",
     interface: Interface = STANDARD,
 ) -> dict[str, Any]:
     """An image as a task.
@@ -86,9 +87,12 @@ def task(
         name: what annotators see in lists.
         url: from `image_url`, or any address that the annotator's browser can open.
         predictions: pre-labels to store with it.
+        reason: why it is asked about, for interfaces that show it.
         interface: of the project that it is for.
     """
     data = {interface.image_field: url, "labelloop_image": image_id, "name": name}
+    if reason:
+        data[REASON] = reason
     made: dict[str, Any] = {"data": data}
     if predictions:
         made["predictions"] = [dict(one) for one in predictions]

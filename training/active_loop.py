@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from curation.catalog import annotations, reserve, rounds
-from curation.catalog import images as image_rows
+from curation.catalog import pool as pool_rows
 from curation.errors import RoundError
 from curation.progress import Report, silent
 from curation.records import RoundRecord
@@ -110,7 +110,7 @@ def _begin(
             )
         reserve.freeze(connection, project.id)
         # With new answers the last round still has a model to train and to judge.
-        if not news and not image_rows.count_pool(connection, project.id):
+        if not news and not pool_rows.count(connection, project.id):
             raise RoundError(
                 "There is no image left to choose: all are labeled, set aside or in the reserve. "
                 "Import more, then run this again."

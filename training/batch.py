@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from curation.catalog import images as image_rows
+from curation.catalog import pool as pool_rows
 from curation.catalog import reserve, rounds
 from curation.records import LedgerRow, PoolRow
 from training import learner
@@ -24,15 +25,18 @@ def select(work: Work) -> Done:
         about = image_rows.get_many(connection, [*waiting, *(row.image_id for row in ordered)])
         sent_groups = {about[key].group_id for key in waiting}
         pool = [
-            row
-            for row in image_rows.pool(connection, project.id)
-            if row.group_id not in sent_groups
+            row for row in pool_rows.find(connection, project.id) if row.group_id not in sent_groups
         ]
         carried = rounds.waiting(connection, project.id, queue="batch")
     reserved = {row.image_id for row in ordered}
     # An image that waits is of no use any more once its copy is labeled, or is in the reserve.
     closed = {about[key].group_id for key in reserved} | {row.group_id for row in known}
     carried = [key for key in carried if key in reserved or about[key].group_id not in closed]
+    # Images that turned out to be copies while they waited: one answer is enough for all of them.
+    first: dict[int | None, int] = {}
+    for key in carried:
+        first.setdefault(about[key].group_id, key)
+    carried = [key for key in carried if key in reserved or first[about[key].group_id] == key]
     fresh = [row.image_id for row in ordered if not row.offered and not row.settled]
     control = fresh[: _control_size(work)]
     wanted = work.settings.budget - (len(control) if work.round.number else 0)

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from curation import workspace as workspaces
-from curation.catalog import annotations, labels, remote
-from curation.catalog import images as image_rows
+from curation.catalog import annotations, gallery, labels, remote
 from curation.errors import InputError, NotFound
 from curation.records import LedgerRow
 from curation.workspace import Workspace
@@ -98,7 +97,7 @@ def test_run__takes_images_and_answers(
     assert "https://example.org" in reasons["a/far.png"]
     assert "labelloop import" in reasons["a/far.png"]
     with project.catalog.read() as reading:
-        rows = image_rows.page(reading, project.id)
+        rows = gallery.page(reading, project.id)
         assert labels.count_by_class(reading, project.id) == {"fine": 1, "bad": 1}
         (mine,) = (a for a in annotations.list_annotators(reading, project.id) if a["answered"])
         assert (mine["name"], mine["skipped"]) == (opened.whoami().name, 1)
@@ -128,7 +127,7 @@ def test_run__again_adds_what_is_new(
     found = adoption.run(workspace, opened, foreign)
     assert (found.images, found.annotations) == (8, 3)
     with workspace.catalog.read() as reading:
-        assert len(image_rows.page(reading, found.project.id)) == 9
+        assert len(gallery.page(reading, found.project.id)) == 9
 
 
 def test_run__killed_in_the_middle_goes_on(
@@ -150,7 +149,7 @@ def test_run__killed_in_the_middle_goes_on(
     found = adoption.run(workspace, opened, foreign)
     assert (found.images, found.annotations) == (6, 2)
     with workspace.catalog.read() as reading:
-        assert len(image_rows.page(reading, found.project.id)) == 6
+        assert len(gallery.page(reading, found.project.id)) == 6
         (queue,) = remote.every(reading, found.project.id)
     assert queue.cursor
 

@@ -12,8 +12,9 @@ from sqlalchemy import func, select, update
 
 from curation import features, ingest, sources
 from curation import workspace as workspaces
-from curation.catalog import annotations, labels, remote, reserve, rounds, schema
+from curation.catalog import annotations, gallery, groups, labels, remote, reserve, rounds, schema
 from curation.catalog import images as image_rows
+from curation.catalog import pool as pool_rows
 from curation.errors import RoundError
 from curation.records import RemoteAnswer, RoundRecord, Task
 from curation.workspace import Project
@@ -207,7 +208,7 @@ def test_run__budget_larger_than_the_pool_and_the_last_round(project: Project) -
     oracle = Oracle(project)
     first = run(project, oracle, budget=500, reserve=500)
     with project.catalog.read() as reading:
-        assert image_rows.count_pool(reading, project.id) == first.record["selected"]
+        assert pool_rows.count(reading, project.id) == first.record["selected"]
     assert first.record["selected"] < 500
     assert f"held {500 - first.record['selected']} images less" in first.record["advice"]
     second = run(project, oracle)
@@ -250,7 +251,7 @@ def test_run__imported_labels_of_the_reserve_are_shown_again(project: Project) -
     names = {}
     with project.catalog.write() as writing:
         reserve.freeze(writing, project.id)
-        for row in image_rows.page(writing, project.id, size=COUNT):
+        for row in gallery.page(writing, project.id, size=COUNT):
             names[row.id] = project.record.ids_of((truth()[row.name],))
         usable = {key: names[key] for key, _ in image_rows.usable(writing, project.id)}
         annotations.add_imported(writing, project.id, usable)
@@ -274,7 +275,7 @@ def test_run__a_group_that_straddles_the_reserve_leaves_training_and_pool(
         first = reserved(project)[0]
         group = image_rows.get(writing, first).group_id
         labeled = [row.image_id for row in labels.for_training(writing, project.id)]
-        pool = [row.id for row in image_rows.pool(writing, project.id)]
+        pool = [row.id for row in pool_rows.find(writing, project.id)]
         writing.execute(
             update(schema.images)
             .where(schema.images.c.id.in_([labeled[0], pool[0]]))
@@ -294,7 +295,7 @@ def test_run__a_copy_of_an_image_that_waits_is_not_sent(project: Project) -> Non
     oracle.at_most = 0
     with project.catalog.write() as writing:
         (waiting, *_) = rounds.waiting(writing, project.id, queue="batch")
-        pool = [row.id for row in image_rows.pool(writing, project.id)]
+        pool = [row.id for row in pool_rows.find(writing, project.id)]
         copy = next(key for key in pool if key not in ledger(project, first, "batch"))
         writing.execute(
             update(schema.images)
@@ -304,6 +305,39 @@ def test_run__a_copy_of_an_image_that_waits_is_not_sent(project: Project) -> Non
     second = run(project, oracle, budget=500)
     assert second.record["carried"] > 0
     assert copy not in ledger(project, second, "batch")
+
+
+def test_run__of_copies_that_wait_one_is_sent_on(project: Project) -> None:
+    oracle = Oracle(project, at_most=12)
+    run(project, oracle)
+    oracle.answer()
+    with project.catalog.write() as writing:
+        waiting = rounds.waiting(writing, project.id, queue="batch")
+        groups.regroup(writing, project.id, [[waiting[5], waiting[1], waiting[3]]])
+    oracle.at_most = 0
+    second = run(project, oracle)
+    kept = [key for key in waiting if key not in (waiting[3], waiting[5])]
+    assert second.record["carried"] == len(kept) > 3
+    assert [key for key in ledger(project, second, "batch") if key in waiting] == kept
+
+
+def test_run__of_copies_that_wait_the_reserve_keeps_its_own(project: Project) -> None:
+    oracle = Oracle(project, at_most=12)
+    run(project, oracle)
+    oracle.answer()
+    oracle.at_most = 0
+    run(project, oracle)
+    oracle.at_most = 1
+    oracle.answer()
+    with project.catalog.write() as writing:
+        waiting = rounds.waiting(writing, project.id, queue="batch")
+        member = max(key for key in waiting if key in reserved(project))
+        copy = next(key for key in waiting if key not in reserved(project))
+        groups.regroup(writing, project.id, [[copy, member]])
+    oracle.at_most = 0
+    sent = ledger(project, run(project, oracle), "batch")
+    assert member in sent
+    assert copy not in sent
 
 
 def test_run__answers_in_the_middle_are_kept_for_the_next(project: Project) -> None:

@@ -1,0 +1,168 @@
+"""The correction queue: labels in doubt go to a reviewer, whose answer decides.
+
+A task shows the label as it is, chosen already, so that one key accepts it, and says above the
+image why it is in doubt. Like every queue it can be offered again at any point: the ledger is
+written first, and what is there already is found.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from curation.catalog import corrections as ledger
+from curation.catalog.corrections import Doubt, Listed
+from curation.catalog.remote import RemoteQueue
+from curation.progress import Report, silent
+from curation.workspace import Project
+from labeling import answers, interfaces, push, queues, tasks
+from labeling.connection import Connection
+from labeling.push import Parcel
+from labeling.queues import Shelf
+
+
+def offer(
+    project: Project,
+    connection: Connection,
+    rows: Sequence[Doubt],
+    *,
+    shelf: Shelf,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Puts labels in doubt before reviewers, worst first; twice is the same as once.
+
+    What still waits of earlier offers keeps its place by its score among the new ones. A label that
+    a reviewer has judged is not asked again until it changes.
+
+    Returns:
+        offered: how many are new; already: how many wait already, or were judged as they are;
+        left_out: how many are labeled otherwise by now, or cannot be shown; waiting: how many the
+        queue holds now; url: where they are answered, empty if there never was anything to ask.
+
+    Raises:
+        LabelStudioError: something of it was refused; what is there already is found at the next
+            call.
+    """
+    queue = queues.find(project, connection).get("correction")
+    if queue is not None:
+        answers.pull(project, connection, queue, report=report)
+    with project.catalog.read() as reading:
+        decision = ledger.decide(reading, project.id, rows)
+    if queue is not None:
+        _take_back(project, connection, queue, {*decision.fresh, *decision.outdated})
+    with project.catalog.write() as writing:
+        ledger.write(writing, project.id, decision)
+        begun = bool(ledger.newest(writing, project.id))
+    if begun:
+        queue = queues.ensure(project, connection, "correction")
+        send(project, connection, queue, shelf=shelf, report=report)
+    with project.catalog.read() as reading:
+        waiting = ledger.waiting(reading, project.id)
+    return {
+        "offered": len(decision.fresh),
+        "already": decision.already,
+        "left_out": decision.left_out,
+        "waiting": len(waiting),
+        "url": f"{connection.url}/projects/{queue.remote_id}/data?labeling=1" if queue else "",
+    }
+
+
+def reviewed(project: Project) -> set[int]:
+    """Images whose label, as it is now, a reviewer has accepted, set or passed on."""
+    with project.catalog.read() as reading:
+        return ledger.reviewed(reading, project.id)
+
+
+def send(
+    project: Project,
+    connection: Connection,
+    queue: RemoteQueue,
+    *,
+    shelf: Shelf,
+    report: Report = silent,
+) -> int:
+    """Sends what of the newest list is not there yet, and has it served in the list's order.
+
+    Returns:
+        How many tasks were made.
+    """
+    with project.catalog.read() as reading:
+        listed = ledger.newest(reading, project.id)
+        waiting = set(ledger.waiting(reading, project.id))
+    if not waiting:
+        return 0
+    number = listed[0].number
+
+    def done(there: dict[int, int]) -> None:
+        with project.catalog.write() as writing:
+            ledger.mark_pushed(writing, project.id, number, list(there))
+
+    made = push.send(
+        project,
+        connection,
+        queue,
+        [
+            _parcel(project, queue, row, len(listed))
+            for row in listed
+            if row.doubt.image_id in waiting
+        ],
+        shelf=shelf,
+        done=done,
+        report=report,
+    )
+    push.put_in_order(connection, queue, _version(number))
+    return made
+
+
+def _version(number: int) -> str:
+    """What the pre-labels of a list are called; only those of the newest are shown."""
+    return f"review-{number}"
+
+
+def _parcel(project: Project, queue: RemoteQueue, row: Listed, size: int) -> Parcel:
+    return Parcel(
+        row.doubt.image_id,
+        pushed=row.pushed,
+        prediction=tasks.prediction(
+            project.record.class_names(row.doubt.classes),
+            confidence=None,
+            model_version=_version(row.number),
+            rank=row.rank,
+            size=size,
+            interface=interfaces.understood(queue.interface),
+        ),
+        reason=_reason(project, row.doubt),
+    )
+
+
+def _reason(project: Project, doubt: Doubt) -> str:
+    """The doubt in one line, which names the label and the suggestion in any case."""
+    label = project.record.class_names(doubt.classes)
+    suggested = () if doubt.suggested_class_id is None else (doubt.suggested_class_id,)
+    hint = project.record.class_names(suggested)
+    if all(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", doubt.reason) for name in label + hint):
+        return doubt.reason or "labeled with none of the classes"
+    said = ", ".join(label) or "with none of the classes"
+    words = f"labeled {said}" + "".join(f", suggested {name}" for name in hint)
+    return f"{words}: {doubt.reason}" if doubt.reason else words
+
+
+def _take_back(
+    project: Project, connection: Connection, queue: RemoteQueue, image_ids: set[int]
+) -> None:
+    """Removes the tasks of these images, which show a label that they do not bear any more.
+
+    A person who answered a task is never given it again, so who is to be asked anew needs a new
+    one. What was answered is brought in first, and stays. A task that a kill left without its image
+    bound to it is found by its mark.
+    """
+    if not image_ids:
+        return
+    seed = project.record.seed
+    former = {
+        task_id: image_id
+        for task_id, said in connection.task_ids(queue.remote_id)
+        if (image_id := tasks.marked(said, seed)) is not None and image_id in image_ids
+    }
+    answers.store(project, connection, queue, [connection.task(task_id) for task_id in former])
+    queues.forget_tasks(project, queue, sorted(image_ids))
+    connection.delete_tasks(former)
