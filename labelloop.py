@@ -17,6 +17,7 @@ from curation import workspace as _workspaces
 from curation.errors import LabelloopError
 from curation.progress import Report, silent
 from curation.workspace import Project as _Project
+from ui import findings as _findings
 from ui import frames as _frames
 from ui import wiring as _wiring
 
@@ -146,11 +147,75 @@ class Project:
 
         return pd.DataFrame(_frames.image_table(self._project, status=status, label=label))
 
-    def issues(self) -> "pd.DataFrame":
-        """Images that were set aside, with the reason."""
+    def find_issues(
+        self, kinds: Sequence[str] = (), *, everything: bool = False, report: Report = silent
+    ) -> "pd.DataFrame":
+        """Looks for copies, bad images, outliers, wrong labels and leaks.
+
+        Args:
+            kinds: as `labelloop issues --kind` takes them; all if empty.
+            everything: also a row for every innocent image.
+            report: told of the progress.
+
+        Returns:
+            Columns image, kind, score (0 to 1, higher is worse), is_issue, reason, related and
+            suggested_label; the worst of each kind first.
+        """
+        found = _findings.find_issues(self._project, kinds, everything=everything, report=report)
+        return _frames.issue_frame(found["issues"])
+
+    def issues(self, kinds: Sequence[str] = ()) -> "pd.DataFrame":
+        """What `find_issues` found last time, in the same columns."""
+        return _frames.issue_frame(_findings.list_issues(self._project, kinds)["issues"])
+
+    def quarantine(self) -> "pd.DataFrame":
+        """Images that could not be read, with the reason."""
         import pandas as pd
 
-        return pd.DataFrame(_frames.quarantine(self._project), columns=["image", "kind", "reason"])
+        return pd.DataFrame(_frames.quarantine(self._project), columns=["image", "reason"])
+
+    def exclude(
+        self,
+        images: Sequence[str] = (),
+        *,
+        kinds: Sequence[str] = (),
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Takes images, or all with an issue of these kinds, out of the dataset: one act."""
+        return _findings.exclude(
+            self._project, kinds=kinds, images=images, reason=reason, dry_run=dry_run
+        )
+
+    def restore(self, images: Sequence[str] = (), *, act: int | None = None) -> dict[str, Any]:
+        """Undoes the newest act, or the named one, or brings the named images back."""
+        return _findings.restore(self._project, act=act, images=images)
+
+    def propagate(self, images: Sequence[str] = (), *, dry_run: bool = False) -> dict[str, Any]:
+        """Gives copies of labeled images the same label, marked as such; `restore` undoes it."""
+        return _findings.propagate(self._project, images=images, dry_run=dry_run)
+
+    def calibrate_duplicates(
+        self, *, precision: float = 0.99, report: Report = silent
+    ) -> dict[str, Any]:
+        """Measures on planted copies how well copies are found, and sets the threshold."""
+        return _findings.calibrate_duplicates(self._project, precision=precision, report=report)
+
+    def similar(
+        self, image: str | Path | bytes, *, count: int = 10, report: Report = silent
+    ) -> "pd.DataFrame":
+        """The images most like one of the project, a file, or a picture's bytes."""
+        import pandas as pd
+
+        from curation.similar import similar
+
+        wanted = str(image) if isinstance(image, Path) else image
+        found = similar(self._project, wanted, count=count, report=report)
+        return pd.DataFrame(found["neighbours"], columns=["image", "similarity"])
+
+    def map(self, *, refit: bool = False, report: Report = silent) -> "pd.DataFrame":
+        """One row per image: its place (x, y) on the map of the dataset."""
+        return _frames.map_frame(self._project, refit=refit, report=report)
 
     def rounds(self) -> "pd.DataFrame":
         """One row per round: number, strategy, labels, and each figure with its interval."""

@@ -15,6 +15,7 @@ from curation import ingest, sources
 from curation import workspace as workspaces
 from curation.catalog import annotations, labels, remote, reserve, rounds
 from curation.catalog import images as image_rows
+from curation.catalog import pool as pool_rows
 from curation.records import LedgerRow, Queue, RoundRecord, Task
 from curation.workspace import Project
 from labeling import sync, tasks
@@ -111,7 +112,7 @@ class Bench:
 
     def pool(self) -> set[int]:
         with self.project.catalog.read() as reading:
-            return {row.id for row in image_rows.pool(reading, self.project.id)}
+            return {row.id for row in pool_rows.find(reading, self.project.id)}
 
 
 def batch(

@@ -1,12 +1,16 @@
 """The tables of a project as plain rows, for the Python API's frames."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from curation.catalog import gallery, labels, runs
 from curation.catalog import images as image_rows
-from curation.catalog import labels, runs
 from curation.errors import InputError
+from curation.progress import Report, silent
 from curation.workspace import Project
 from ui import wiring
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IMAGE_STATUSES = ("any", "labeled", "pool", "reserve", "quarantined", "excluded")
 
@@ -21,7 +25,7 @@ def image_table(project: Project, *, status: str = "any", label: str = "") -> li
     table: list[dict[str, Any]] = []
     with project.catalog.read() as connection:
         last = 0
-        while page := image_rows.page(
+        while page := gallery.page(
             connection,
             project.id,
             after=last,
@@ -57,7 +61,32 @@ def quarantine(project: Project) -> list[dict[str, str]]:
     """The images that were set aside."""
     with project.catalog.read() as connection:
         found = image_rows.quarantined(connection, project.id)
-    return [{"image": name, "kind": "unreadable", "reason": reason} for name, reason in found]
+    return [{"image": name, "reason": reason} for name, reason in found]
+
+
+ISSUE_COLUMNS = ("image", "kind", "score", "is_issue", "reason", "related", "suggested_label")
+
+
+def issue_frame(rows: list[dict[str, Any]]) -> "pd.DataFrame":
+    """Issues as a frame, which has its columns also when nothing was found."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(ISSUE_COLUMNS))
+
+
+def map_frame(project: Project, *, refit: bool = False, report: Report = silent) -> "pd.DataFrame":
+    """One row per image: its name, and its place on the map."""
+    import pandas as pd
+
+    from curation import atlas
+
+    ids, places = atlas.positions(project, refit=refit, report=report)
+    with project.catalog.read() as connection:
+        names = image_rows.names_by_id(connection, ids.tolist())
+    rows = [
+        (names[key], float(x), float(y)) for key, (x, y) in zip(ids.tolist(), places, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["image", "x", "y"])
 
 
 def round_table(project: Project) -> list[dict[str, Any]]:

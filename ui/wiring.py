@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from curation import workspace as workspaces
 from curation.catalog import annotations, labels, projects, remote, reserve, rounds
 from curation.catalog import images as image_rows
+from curation.catalog import pool as pool_rows
 from curation.errors import InputError, LabelStudioUnreachable, NotFound
 from curation.progress import Report, silent
-from curation.records import Queue, RoundRecord, Target, Task
+from curation.records import RoundRecord, Target, Task
 from curation.sources import LabelsFrom, Plan
 from curation.workspace import Project, Workspace
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from labeling.connection import Connection
     from labeling.queues import Shelf
 
-QUEUES: tuple[Queue, ...] = ("reserve", "batch")
 METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
 TASKS: tuple[Task, ...] = ("single-label", "multi-label")
 LABELS_FROM: tuple[LabelsFrom, ...] = ("auto", "folder", "csv", "none")
@@ -203,7 +203,8 @@ def status(project: Project) -> dict[str, Any]:
             "excluded": states.get("excluded", 0),
             "missing": states.get("missing", 0) + states.get("changed", 0),
             "labeled": labels.count(connection, project.id),
-            "pool": image_rows.count_pool(connection, project.id),
+            "propagated": labels.count_propagated(connection, project.id),
+            "pool": pool_rows.count(connection, project.id),
             "reserve": kept.images,
         }
         classes = labels.count_by_class(connection, project.id)
@@ -434,7 +435,7 @@ def queue_links(project: Project) -> list[dict[str, Any]]:
     with project.catalog.read() as connection:
         queues = remote.every(connection, project.id)
         waiting = {
-            queue.queue: rounds.count_waiting(connection, project.id, queue=queue.queue)
+            queue.queue: remote.count_waiting(connection, project.id, queue.queue)
             for queue in queues
         }
     return [
@@ -443,7 +444,7 @@ def queue_links(project: Project) -> list[dict[str, Any]]:
             "url": f"{found.public_url}/projects/{queue.remote_id}/data?labeling=1",
             "waiting": waiting[queue.queue],
         }
-        for queue in sorted(queues, key=lambda queue: queue.queue, reverse=True)
+        for queue in sorted(queues, key=lambda queue: remote.QUEUES.index(queue.queue))
     ]
 
 
@@ -451,7 +452,8 @@ def label_status(project: Project) -> dict[str, Any]:
     """What waits for people, and what each of them has done."""
     with project.catalog.read() as connection:
         waiting = {
-            queue: rounds.count_waiting(connection, project.id, queue=queue) for queue in QUEUES
+            queue: remote.count_waiting(connection, project.id, queue)
+            for queue in remote.in_use(connection, project.id)
         }
         people_found = annotations.list_annotators(connection, project.id)
         standing = annotations.count(connection, project.id)

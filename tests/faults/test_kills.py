@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 
 from curation import features, ingest, sources
 from curation import workspace as workspaces
-from curation.catalog import annotations, labels, remote, rounds, schema
+from curation.catalog import annotations, gallery, labels, remote, rounds, schema
 from curation.catalog import images as image_rows
 from curation.workspace import Project
 from tests.fixtures_label_studio import LabelStudio
@@ -110,7 +110,7 @@ def new_project(path: Path) -> Project:
 def images_of(project: Project) -> list[tuple[object, ...]]:
     """All that an import writes."""
     with project.catalog.read() as reading:
-        rows = image_rows.page(reading, project.id, size=5000)
+        rows = gallery.page(reading, project.id, size=5000)
         labeled = labels.get(reading, [row.id for row in rows])
         values = image_rows.metadata_of_many(reading, [row.id for row in rows])
     return [

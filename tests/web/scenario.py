@@ -14,12 +14,26 @@ from sklearn.datasets import load_digits
 
 from curation import ingest, sources
 from curation import workspace as workspaces
-from curation.catalog import annotations, images, jobs, labels, remote, reserve, rounds, runs
+from curation.catalog import (
+    annotations,
+    corrections,
+    images,
+    jobs,
+    labels,
+    remote,
+    reserve,
+    rounds,
+    runs,
+)
+from curation.catalog import pool as pool_rows
+from curation.catalog.corrections import Doubt
 from curation.records import LedgerRow, Queue, RemoteAnswer, RoundRecord, Target
 from curation.workspace import Project
+from labeling import consensus
 from training import evaluation
 
 CLASSES = ("zero", "one", "two")
+WHY = "the model says zero (0.97)"
 PULLED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 URL = "http://127.0.0.1:9"  # the discard port: nothing answers there
 
@@ -83,7 +97,7 @@ def play_round(
     with project.catalog.write() as connection:
         reserve.freeze(connection, project.id)
         trained_on = labels.count(connection, project.id)
-        pool = images.pool(connection, project.id)[:budget]
+        pool = pool_rows.find(connection, project.id)[:budget]
         kept = [row for row in reserve.rows(connection, project.id) if not row.offered][:random]
         one = rounds.start(connection, project.id, _settings(connection, project, budget))
         reasons = ("the two best classes nearly tie", "far from everything labeled")
@@ -204,6 +218,7 @@ def answer(
                     prelabel="accepted" if row.queue == "batch" and position % 2 else "none",
                     model_version="",
                     updated_at="2026-01-01T00:00:00Z",
+                    queue=row.queue,
                 )
             )
         annotations.put_remote(connection, project.id, answers, annotator_ids=ids)
@@ -224,6 +239,45 @@ def answer(
                 if one.classes
             ],
         )
+
+
+def send_doubts(project: Project, *, count: int) -> list[int]:
+    """Some labels that people gave are put before a reviewer; the ids of their images."""
+    with project.catalog.write() as connection:
+        labeled = [row for row in labels.every(connection, project.id) if row.origin == "people"]
+        doubts = [
+            Doubt(row.image_id, 0.9 - rank / 100, row.classes, project.record.class_ids[0], WHY)
+            for rank, row in enumerate(labeled[:count])
+        ]
+        listed = corrections.decide(connection, project.id, doubts)
+        corrections.write(connection, project.id, listed)
+        queue = remote.put(
+            connection, project.id, "correction", url=URL, remote_id=99, interface="<View/>"
+        )
+        remote.add_tasks(connection, queue.id, {key: 1000 + key for key in listed.fresh})
+        remote.set_cursor(connection, queue.id, PULLED.isoformat())
+        corrections.mark_pushed(connection, project.id, 1, listed.fresh)
+    return list(listed.fresh)
+
+
+def review(project: Project, image_id: int, class_name: str = "") -> None:
+    """A reviewer gives this class, or passes the doubt on; the label follows."""
+    with project.catalog.write() as connection:
+        said = RemoteAnswer(
+            remote_id=1000 + image_id,
+            image_id=image_id,
+            remote_user_id=9,
+            state="answered" if class_name else "skipped",
+            classes=project.record.ids_of((class_name,)) if class_name else (),
+            seconds=3.0,
+            prelabel="corrected" if class_name else "none",
+            model_version="",
+            updated_at="2026-01-02T00:00:00Z",
+            queue="correction",
+        )
+        person = annotations.annotator_of_user(connection, project.id, 9, name="reviewer-1")
+        annotations.put_remote(connection, project.id, [said], annotator_ids={9: person})
+        consensus.settle(connection, project, [image_id])
 
 
 def begin_job(project: Project, kind: str, arguments: dict[str, Any]) -> int:

@@ -81,6 +81,19 @@ def test_overview__button_opens_the_import_form(open_page: Open, empty: Project)
     assert app.text_input[0].label == "Folder of images, or a CSV that lists them"
 
 
+def test_label__explains_the_corrections_once_there_are_any(
+    open_page: Open, played: Project
+) -> None:
+    before = texts(open_page(played, "label"))
+    scenario.send_doubts(played, count=2)
+    app = open_page(played, "label")
+
+    assert "orrection" not in before
+    assert "Corrections: 2 images waiting" in texts(app)
+    assert "Labels that may be wrong" in texts(app)
+    assert "Batch: " in texts(app)
+
+
 def test_rounds__form_starts_the_round_that_was_asked_for(
     open_page: Open, imported: Project
 ) -> None:

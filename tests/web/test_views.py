@@ -1,11 +1,14 @@
 """The views on a real catalog: what the pages say at each stage of a project."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from curation import acts
 from curation.catalog import images, jobs, rounds
+from curation.catalog import pool as pool_rows
 from curation.errors import LabelStudioUnreachable, NotFound
 from curation.records import LedgerRow
 from curation.workspace import Project
@@ -55,6 +58,20 @@ def test_standing__all_answered_asks_for_the_next_round(tmp_path: Path, imported
         imported, scenario.truth_of(tmp_path / "truth.csv"), budget=9, random=4, quality=0.5
     )
 
+    assert overview.standing(imported).next_step.button == "Run round 1"
+
+
+def test_standing__labels_in_doubt_come_before_the_next_round(
+    tmp_path: Path, imported: Project
+) -> None:
+    truth = scenario.truth_of(tmp_path / "truth.csv")
+    scenario.play_round(imported, truth, budget=9, random=4, quality=0.5)
+    sent = scenario.send_doubts(imported, count=2)
+    asked = overview.standing(imported).next_step
+    for key in sent:
+        scenario.review(imported, key, "zero")
+
+    assert (asked.act, asked.button) == ("label", "Review 2 labels")
     assert overview.standing(imported).next_step.button == "Run round 1"
 
 
@@ -160,6 +177,43 @@ def test_history__tells_who_answered_and_which_round_asked(played: Project) -> N
     assert list(found.metadata["column"]) == ["studio"]
 
 
+def test_history__tells_of_reviews(played: Project) -> None:
+    first, second, third = scenario.send_doubts(played, count=3)
+    scenario.review(played, first, "two")
+    scenario.review(played, second)
+    with played.catalog.read() as connection:
+        names = images.names_by_id(connection, [first, second, third])
+
+    corrected = history.of(played, names[first], now=NOW)
+    passed = history.of(played, names[second], now=NOW)
+    waits = history.of(played, names[third], now=NOW)
+
+    assert corrected.label == "two"
+    review = corrected.events.iloc[0]
+    assert (review["what"], review["who"]) == ("Reviewed: two", "reviewer-1")
+    assert review["details"] == "label corrected, 3.0 s"
+    assert "Passed on the label in doubt" in set(passed.events["what"])
+    doubt = waits.events.iloc[0]
+    assert doubt["what"] == f"Sent to a reviewer, labeled {waits.label}"
+    assert doubt["details"] == f"suggested zero · {scenario.WHY}"
+
+
+def test_history__names_the_copy_that_a_label_came_from(tmp_path: Path, played: Project) -> None:
+    name = gallery.page(played, Filters(status="labeled")).tiles[0].name
+    with played.catalog.read() as connection:
+        source = images.find(connection, played.id, name)
+    (tmp_path / "copies").mkdir()
+    shutil.copy2(source.location, tmp_path / "copies" / "again.png")
+    scenario.import_folder(played, tmp_path / "copies")
+    acts.propagate(played)
+
+    found = history.of(played, "again.png", now=NOW)
+
+    assert found.label == history.of(played, name, now=NOW).label
+    assert ("Label from", f"its copy {name}") in found.facts
+    assert overview.standing(played).stages[2].says.startswith("1 from copies, ")
+
+
 def test_history__unknown_name_is_not_found(imported: Project) -> None:
     with pytest.raises(NotFound, match=r"gone\.png"):
         history.of(imported, "gone.png", now=NOW)
@@ -178,9 +232,8 @@ def test_work__counts_of_the_current_round_and_of_each_annotator(played: Project
     found = queues.work(played, now=NOW)
 
     kept, batch = found.queues
-    assert found.round_number == 1
-    assert (batch.sent, batch.labeled) == (8, 6)
-    assert (kept.sent, kept.labeled) == (4, 0)
+    assert (batch.sent, batch.done, batch.says) == (8, 6, "Round 1: 6 of 8 labeled")
+    assert (kept.sent, kept.done, kept.says) == (4, 0, "Round 1: 0 of 4 labeled")
     assert found.waiting == batch.waiting + kept.waiting == 6
     assert set(found.annotators["annotator"]) == {"annotator-1", "annotator-2"}
     assert found.annotators["answered"].sum() == 25
@@ -190,6 +243,21 @@ def test_work__says_up_to_when_answers_are_in(played: Project) -> None:
     found = queues.work(played, now=scenario.PULLED + timedelta(minutes=4))
 
     assert found.pulled == "Answers are in up to 4 min ago."
+
+
+def test_work__corrections_once_there_are_any(played: Project) -> None:
+    before = queues.work(played, now=NOW)
+    first, second, *_ = scenario.send_doubts(played, count=4)
+    scenario.review(played, first, "two")
+    scenario.review(played, second)
+
+    found = queues.work(played, now=NOW)
+
+    assert [queue.queue for queue in before.queues] == ["reserve", "batch"]
+    assert [queue.queue for queue in found.queues] == ["reserve", "batch", "correction"]
+    assert (found.queues[2].waiting, found.queues[2].says) == (2, "2 of 4 reviewed")
+    assert found.waiting == before.waiting + 2
+    assert found.queues[:2] == before.queues, "a review is no answer to a round"
 
 
 def test_doors__label_studio_is_not_running(played: Project) -> None:
@@ -233,7 +301,7 @@ def test_details__classes_confusion_steps_and_reasons(played: Project) -> None:
 def test_details__reasons_that_differ_in_numbers_only_are_one(imported: Project) -> None:
     with imported.catalog.write() as connection:
         one = rounds.start(connection, imported.id, {})
-        ids = [row.id for row in images.pool(connection, imported.id)[:3]]
+        ids = [row.id for row in pool_rows.find(connection, imported.id)[:3]]
         said = (
             "two classes nearly tie: 0.41 against 0.40",
             "two classes nearly tie: 0.5 against 0.40",

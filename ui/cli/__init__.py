@@ -37,9 +37,33 @@ def _root(
 
 
 def _register() -> None:
-    from ui.cli import demo, doctor, labels, projects, rounds, servers, simulate
+    from ui.cli import (
+        acts,
+        demo,
+        doctor,
+        duplicates,
+        issues,
+        labels,
+        projects,
+        rounds,
+        servers,
+        similar,
+        simulate,
+    )
 
-    for module in (projects, rounds, simulate, labels, servers, demo, doctor):
+    for module in (
+        projects,
+        issues,
+        duplicates,
+        acts,
+        similar,
+        rounds,
+        simulate,
+        labels,
+        servers,
+        demo,
+        doctor,
+    ):
         module.register(app)
 
 

@@ -67,12 +67,35 @@ def _pull(project: Project, arguments: dict[str, Any], report: Report) -> dict[s
     return wiring.pull(project, report=report)
 
 
+def _issues(project: Project, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    from ui import findings
+
+    found = findings.find_issues(project, arguments.get("kinds", ()), report=report)
+    return {"images": found["images"], "counts": found["counts"]}
+
+
+def _calibrate_duplicates(
+    project: Project, arguments: dict[str, Any], report: Report
+) -> dict[str, Any]:
+    from ui import findings
+
+    return findings.calibrate_duplicates(
+        project, precision=float(arguments.get("precision", 0.99)), report=report
+    )
+
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("import", "Add images from a folder or a CSV.", _import),
         Kind("embed", "Embed the images that have no embedding yet.", _embed),
         Kind("round", "Train, evaluate, choose the next batch and send it to people.", _round),
+        Kind("issues", "Look for copies, bad images, outliers, wrong labels and leaks.", _issues),
+        Kind(
+            "calibrate-duplicates",
+            "Plant known copies and measure how well copies are found.",
+            _calibrate_duplicates,
+        ),
         Kind("pull", "Fetch the answers from Label Studio.", _pull),
     )
 }

@@ -30,23 +30,20 @@ def show(project: Project, found: queues.Work) -> None:
     if problem:
         st.warning(problem, icon=":material/cloud_off:")
     # After round 0 its images of the reserve stand in the batch, and this queue stays empty.
-    used = [queue for queue in found.queues if queue.sent or queue.waiting] or found.queues[-1:]
-    for cell, queue in zip(st.columns(len(found.queues)), used, strict=False):
+    used = [queue for queue in found.queues if queue.sent or queue.waiting] or found.queues[1:]
+    for cell, queue in zip(st.columns(max(len(used), 2)), used, strict=False):
         with cell.container(border=True, height="stretch"):
-            _card(queue, found.round_number, link=doors.get(queue.queue, ""))
+            _card(queue, link=doors.get(queue.queue, ""))
     st.caption(_what_next(found))
 
 
-def _card(queue: queues.QueueStanding, number: int | None, *, link: str) -> None:
+def _card(queue: queues.QueueStanding, *, link: str) -> None:
     st.subheader(f"{queue.title}: {wording.counted(queue.waiting, 'image')} waiting")
     st.caption(queue.purpose)
     if queue.sent:
-        st.progress(
-            queue.labeled / queue.sent,
-            text=f"Round {number}: {queue.labeled:,} of {queue.sent:,} labeled",
-        )
+        st.progress(queue.done / queue.sent, text=queue.says)
     st.link_button(
-        f"Label the {queue.title.lower()}",
+        queue.button,
         link or "about:blank",
         type="primary" if queue.waiting else "secondary",
         icon=":material/open_in_new:",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curation.catalog import Connection, images, labels, runs
+from curation.catalog import gallery as gallery_rows
 from curation.records import ImageRecord, LabelRow, ProjectRecord
 from curation.workspace import Project
 from ui.web.views import thumbnails
@@ -65,8 +66,8 @@ def page(project: Project, filters: Filters, *, after: int = 0, size: int = SIZE
     """The images behind the cursor `after` that pass the filters."""
     wanted = _arguments(project.record, filters)
     with project.catalog.read() as connection:
-        total = images.count(connection, project.id, **wanted)
-        records = images.page(connection, project.id, after=after, size=size + 1, **wanted)
+        total = gallery_rows.count(connection, project.id, **wanted)
+        records = gallery_rows.page(connection, project.id, after=after, size=size + 1, **wanted)
         shown, more = records[:size], len(records) > size
         captions = describe(connection, project.record, shown)
     return GalleryPage(

@@ -1,12 +1,14 @@
 """All that is known about one image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from curation.catalog import annotations, images, labels, rounds, runs
+from curation.catalog import annotations, corrections, images, labels, rounds, runs
+from curation.catalog.corrections import Doubt
 from curation.records import ImageRecord, LabelRow, ProjectRecord
 from curation.workspace import Project
 from ui.web.views import thumbnails, wording
@@ -43,22 +45,29 @@ def of(project: Project, name: str, *, now: datetime) -> History:
         prediction = runs.prediction_of(connection, record.id)
         answers = annotations.history(connection, record.id)
         sent = rounds.of_image(connection, record.id)
+        doubts = corrections.of_image(connection, record.id)
+        source_id = labels.source_of(connection, record.id)
+        source = images.get(connection, source_id).name if source_id else ""
         metadata = images.metadata_of(connection, record.id)
     return History(
         record=record,
         picture=thumbnails.data_uris(project, [record], side=thumbnails.PICTURE_SIDE)[record.id],
         label=_label(project.record, label),
         prediction=_prediction(project.record, prediction),
-        facts=_facts(record, label, prediction),
+        facts=_facts(record, label, source, prediction),
         metadata=pd.DataFrame(sorted(metadata.items()), columns=["column", "value"]),
-        events=_events(project.record, answers, sent, now=now),
+        events=_events(project.record, answers, sent, doubts, now=now),
     )
 
 
 def _label(project: ProjectRecord, label: LabelRow | None) -> str:
     if label is None:
         return "unlabeled"
-    return ", ".join(project.class_names(label.classes)) or "none of the classes"
+    return _names(project, label.classes)
+
+
+def _names(project: ProjectRecord, classes: Sequence[int]) -> str:
+    return ", ".join(project.class_names(tuple(classes))) or "none of the classes"
 
 
 def _prediction(project: ProjectRecord, prediction: dict[str, Any] | None) -> str:
@@ -75,7 +84,7 @@ _STATES = {
 
 
 def _facts(
-    record: ImageRecord, label: LabelRow | None, prediction: dict[str, Any] | None
+    record: ImageRecord, label: LabelRow | None, source: str, prediction: dict[str, Any] | None
 ) -> tuple[tuple[str, str], ...]:
     facts = [("State", _STATES.get(record.state, record.state))]
     if record.reason:
@@ -84,7 +93,8 @@ def _facts(
         facts.append(("Reserve", f"{record.reserve} half: never chosen by a model"))
     if label:
         agree = f"people, {100 * label.confidence:.0f} % agree"
-        facts.append(("Label from", {"people": agree, "import": "the import"}[label.origin]))
+        origins = {"people": agree, "import": "the import", "propagated": f"its copy {source}"}
+        facts.append(("Label from", origins[label.origin]))
     if prediction:
         facts.append(
             (
@@ -100,29 +110,29 @@ def _facts(
 
 
 _PRELABELS = {"accepted": "pre-label accepted", "corrected": "pre-label corrected", "none": ""}
+_REVIEWS = {"accepted": "label accepted", "corrected": "label corrected", "none": ""}
 
 
 def _events(
     project: ProjectRecord,
     answers: list[dict[str, Any]],
     sent: list[dict[str, Any]],
+    doubts: list[tuple[Doubt, datetime]],
     *,
     now: datetime,
 ) -> pd.DataFrame:
     found: list[tuple[datetime, str, str, str]] = []
     for answer in answers:
-        names = ", ".join(project.class_names(tuple(answer["classes"])))
-        answered = "Imported label" if answer["annotator"] == annotations.IMPORT else "Answered"
-        what = {
-            "answered": f"{answered}: {names}",
-            "skipped": "Skipped",
-            "deleted": f"Deleted the answer: {names}",
-        }[answer["state"]]
-        details = [_PRELABELS[answer["prelabel"]]]
+        details = [(_REVIEWS if _is_review(answer) else _PRELABELS)[answer["prelabel"]]]
         if answer["seconds"] is not None:
             details.append(f"{answer['seconds']:.1f} s")
         found.append(
-            (answer["created_at"], what, answer["annotator"], ", ".join(filter(None, details)))
+            (
+                answer["created_at"],
+                _said(project, answer),
+                answer["annotator"],
+                ", ".join(filter(None, details)),
+            )
         )
     for row in sent:
         what = f"Sent to people by round {row['number']}"
@@ -135,8 +145,30 @@ def _events(
                 " · ".join(part for part in (queue, row["reason"]) if part),
             )
         )
+    for doubt, when in doubts:
+        details = [doubt.reason]
+        if doubt.suggested_class_id is not None:
+            details.insert(0, f"suggested {_names(project, [doubt.suggested_class_id])}")
+        what = f"Sent to a reviewer, labeled {_names(project, doubt.classes)}"
+        found.append((when, what, "labelloop", " · ".join(filter(None, details))))
     found.sort(key=lambda event: event[0], reverse=True)
     return pd.DataFrame(
         [(wording.ago(when, now=now), *rest) for when, *rest in found],
         columns=["when", "what", "who", "details"],
     )
+
+
+def _is_review(answer: dict[str, Any]) -> bool:
+    return bool(answer["queue"] == "correction")
+
+
+def _said(project: ProjectRecord, answer: dict[str, Any]) -> str:
+    """What a person did to their answer, in words."""
+    names = _names(project, answer["classes"])
+    if answer["state"] == "skipped":
+        return "Passed on the label in doubt" if _is_review(answer) else "Skipped"
+    if answer["state"] == "deleted":
+        return f"Deleted the {'review' if _is_review(answer) else 'answer'}: {names}"
+    if answer["annotator"] == annotations.IMPORT:
+        return f"Imported label: {names}"
+    return f"{'Reviewed' if _is_review(answer) else 'Answered'}: {names}"

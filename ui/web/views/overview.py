@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from curation.catalog import Connection, images, jobs, labels, reserve, rounds
+from curation.catalog import Connection, images, jobs, labels, remote, reserve, rounds
+from curation.catalog import pool as pool_rows
 from curation.records import JobRecord, ReserveProgress, RoundRecord
 from curation.workspace import Project
 from ui.web.views import wording
@@ -69,7 +70,9 @@ class _Counts:
     excluded: int
     pool: int
     labeled: int
+    propagated: int
     waiting: int
+    doubts: int
 
 
 def standing(project: Project) -> Standing:
@@ -81,9 +84,11 @@ def standing(project: Project) -> Standing:
             usable=states.get("ok", 0),
             quarantined=states.get("quarantined", 0),
             excluded=states.get("excluded", 0),
-            pool=images.count_pool(connection, project.id),
+            pool=pool_rows.count(connection, project.id),
             labeled=labels.count(connection, project.id),
+            propagated=labels.count_propagated(connection, project.id),
             waiting=rounds.count_waiting(connection, project.id),
+            doubts=_count_doubts(connection, project),
         )
         per_class = labels.count_by_class(connection, project.id)
         every = rounds.every(connection, project.id)
@@ -109,6 +114,13 @@ def standing(project: Project) -> Standing:
     )
 
 
+def _count_doubts(connection: Connection, project: Project) -> int:
+    """Labels that wait for a reviewer."""
+    if "correction" not in remote.in_use(connection, project.id):
+        return 0
+    return remote.count_waiting(connection, project.id, "correction")
+
+
 def _newest_failure(connection: Connection, project: Project) -> JobRecord | None:
     found = jobs.newest(connection, project.id, most=1)
     return found[0] if found and found[0].state == "failed" else None
@@ -120,6 +132,9 @@ def _stages(
     aside = f"{counts.quarantined:,} set aside"
     if counts.excluded:
         aside += f", {counts.excluded:,} excluded"
+    labeled = f"{counts.pool:,} in the pool"
+    if counts.propagated:
+        labeled = f"{counts.propagated:,} from copies, {labeled}"
     figure = metrics.get("balanced_accuracy")
     model = Stage("Model", "none yet", "a round trains one")
     if measured and figure:
@@ -129,7 +144,7 @@ def _stages(
     return (
         Stage("Images", f"{counts.total:,}", "imported"),
         Stage("Usable", f"{counts.usable:,}", aside),
-        Stage("Labeled", f"{counts.labeled:,}", f"{counts.pool:,} in the pool"),
+        Stage("Labeled", f"{counts.labeled:,}", labeled),
         model,
     )
 
@@ -151,20 +166,14 @@ def _next_step(
     obstacle = _obstacle(counts, latest, work, failed)
     if obstacle:
         return obstacle
+    if counts.waiting or counts.doubts:
+        return _people_first(project, counts)
     if latest is None:
         return NextStep(
             "start-round",
             "Start round 0",
             f"{wording.counted(counts.usable, 'image')} are ready. The first round draws the "
             "reserve for honest figures and chooses the images to label first.",
-        )
-    if counts.waiting:
-        return NextStep(
-            "label",
-            f"Label {wording.counted(counts.waiting, 'image')}",
-            f"{wording.counted(counts.waiting, 'image')} "
-            f"{'waits' if counts.waiting == 1 else 'wait'} for an answer: about "
-            f"{_effort(project, counts.waiting)} of work.",
         )
     if _target_met(project, metrics):
         return NextStep(
@@ -177,8 +186,27 @@ def _next_step(
     return NextStep(
         "start-round",
         f"Run round {latest.number + 1}",
-        f"Every image of round {latest.number} is answered. The next round trains on "
-        f"{wording.counted(counts.labeled, 'label')} and chooses among {counts.pool:,} images.",
+        f"Every image of round {latest.number} is answered. The next round learns from the answers "
+        f"and chooses among {counts.pool:,} images.",
+    )
+
+
+def _people_first(project: Project, counts: _Counts) -> NextStep:
+    """What people have to do before the next round can learn from it."""
+    if counts.waiting:
+        return NextStep(
+            "label",
+            f"Label {wording.counted(counts.waiting, 'image')}",
+            f"{wording.counted(counts.waiting, 'image')} "
+            f"{'waits' if counts.waiting == 1 else 'wait'} for an answer: about "
+            f"{_effort(project, counts.waiting)} of work.",
+        )
+    return NextStep(
+        "label",
+        f"Review {wording.counted(counts.doubts, 'label')}",
+        f"{wording.counted(counts.doubts, 'label')} may be wrong: about "
+        f"{_effort(project, counts.doubts)} of work, before the next round learns from "
+        f"{'it' if counts.doubts == 1 else 'them'}.",
     )
 
 

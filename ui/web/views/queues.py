@@ -6,21 +6,31 @@ from typing import Any
 
 import pandas as pd
 
-from curation.catalog import annotations, remote, rounds
+from curation.catalog import Connection, annotations, corrections, remote, rounds
 from curation.catalog.remote import RemoteQueue
 from curation.errors import LabelStudioUnreachable
-from curation.records import Queue
+from curation.records import Queue, RoundRecord
 from curation.workspace import Project
 from ui import jobs as long_work
 from ui.web.views import wording
 
-TITLES: dict[Queue, str] = {"batch": "Batch", "reserve": "Reserve"}
+TITLES: dict[Queue, str] = {
+    "batch": "Batch",
+    "reserve": "Reserve",
+    "correction": "Corrections",
+}
 PURPOSES: dict[Queue, str] = {
     "batch": "Chosen by the strategy, most useful first, with the model's guess to accept. "
     "Images of the reserve among them carry none, on purpose.",
     "reserve": "Drawn at random and shown without a guess: the honest measure of every model.",
+    "correction": "Labels that may be wrong, the most doubtful first, each with what speaks "
+    "against it. Accept the label or choose the right one: the reviewer's answer decides.",
 }
-
+BUTTONS: dict[Queue, str] = {
+    "batch": "Label the batch",
+    "reserve": "Label the reserve",
+    "correction": "Review the labels",
+}
 
 FRESH_SECONDS = 60  # the worker pulls every 10, and a cursor stays another 10 behind the pull
 
@@ -30,14 +40,17 @@ class QueueStanding:
     """One queue of people's work.
 
     Attributes:
-        sent, labeled: of the current round.
-        waiting: of all rounds, images that nobody has answered or skipped.
+        sent, done: of the current round those sent and labeled; of the corrections those on the
+            newest list, and those of them that nobody has to look at any more.
+        waiting: in all, images that nobody has answered or skipped.
+        says: sent and done in words; empty where nothing was sent.
     """
 
     queue: Queue
     sent: int
-    labeled: int
+    done: int
     waiting: int
+    says: str
 
     @property
     def title(self) -> str:
@@ -48,6 +61,11 @@ class QueueStanding:
     def purpose(self) -> str:
         """Why it exists."""
         return PURPOSES[self.queue]
+
+    @property
+    def button(self) -> str:
+        """What its link does."""
+        return BUTTONS[self.queue]
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,6 @@ class Work:
         annotators: columns annotator, answered, skipped, median seconds.
     """
 
-    round_number: int | None
     queues: tuple[QueueStanding, ...]
     choosing: bool
     pushed: bool
@@ -80,20 +97,12 @@ def work(project: Project, *, now: datetime) -> Work:
         bound = remote.every(connection, project.id)
         pulled = _pulled(bound)
         latest = rounds.latest(connection, project.id)
-        sent = rounds.progress(connection, latest.id) if latest else {}
-        names: tuple[Queue, ...] = ("reserve", "batch")
         standing = tuple(
-            QueueStanding(
-                queue=name,
-                sent=sent.get(name, {}).get("sent", 0),
-                labeled=sent.get(name, {}).get("labeled", 0),
-                waiting=rounds.count_waiting(connection, project.id, queue=name),
-            )
-            for name in names
+            _standing(connection, project, queue, latest)
+            for queue in remote.in_use(connection, project.id)
         )
         people = annotations.list_annotators(connection, project.id)
     return Work(
-        round_number=latest.number if latest else None,
         queues=standing,
         choosing=bool(latest and latest.state == "running"),
         pushed=bool(bound),
@@ -105,6 +114,21 @@ def work(project: Project, *, now: datetime) -> Work:
         ),
         guidelines=project.record.guidelines,
     )
+
+
+def _standing(
+    connection: Connection, project: Project, queue: Queue, latest: RoundRecord | None
+) -> QueueStanding:
+    waiting = remote.count_waiting(connection, project.id, queue)
+    if queue == "correction":
+        sent = len(corrections.newest(connection, project.id))
+        done = sent - waiting
+        says = f"{done:,} of {sent:,} reviewed" if sent else ""
+    else:
+        counts = rounds.progress(connection, latest.id).get(queue, {}) if latest else {}
+        sent, done = counts.get("sent", 0), counts.get("labeled", 0)
+        says = f"Round {latest.number}: {done:,} of {sent:,} labeled" if latest and sent else ""
+    return QueueStanding(queue, sent=sent, done=done, waiting=waiting, says=says)
 
 
 def doors(project: Project) -> dict[Queue, str]:

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from curation.catalog import annotations, images, labels, rounds
+from curation.catalog import gallery as gallery_rows
+from curation.catalog import pool as pool_rows
 from curation.records import LedgerRow, ProjectRecord, Queue, RoundRecord
 from curation.workspace import Project
 from ui.web.views import gallery, wording
@@ -79,9 +81,9 @@ def defaults(project: Project) -> Defaults:
     """What the form for the next round offers."""
     with project.catalog.read() as connection:
         latest = rounds.latest(connection, project.id)
-        pool = images.count_pool(connection, project.id)
+        pool = pool_rows.count(connection, project.id)
         usable = images.count_by_state(connection, project.id).get("ok", 0)
-        kept = images.count(connection, project.id, status="reserve")
+        kept = gallery_rows.count(connection, project.id, status="reserve")
         waiting = rounds.count_waiting(connection, project.id)
         version = annotations.newest_version(connection, project.id)
     interrupted = latest if latest and latest.state == "running" else None
