@@ -104,24 +104,21 @@ def collect(planted: sets.Copies) -> Pairs:
     sizes = np.array([size_of(path) for path in planted.paths])
     aspects = sizes[:, 0] / sizes[:, 1]
     found = candidates.propose(thumbs, neighbours=search.NEIGHBOURS)
-    level = verification.levels(found.moving, found.fixed, found.similarity)
-    near = found.similarity >= search.AT_LEAST
-    found, level = found[near], level[near]
+    everything = truth_of(planted, found)
+    near = search.worth_registering(found)
+    found = found[near]
     shapes = np.stack([aspects[found.moving], aspects[found.fixed]], axis=1)
     guesses = np.stack([view.warp() for view in VIEWS])[found.view]
     known, copy = truth_of(planted, found)
     coarse, warp = verification.coarsely(thumbs[found.moving], thumbs[found.fixed], guesses)
-    ahead = verification.fisher(coarse) - level
-    setting = verification.Setting(found.similarity, coarse, level)
-    kept = np.quantile(ahead[known & copy], (0.0, 0.005, 0.01, 0.05))
+    setting = verification.Setting(found.similarity, coarse, found.level)
+    examined = search.worth_examining(setting)
     print(
-        f"{planted.name}: {len(found)} pairs, {int((known & copy).sum())} copies; "
-        f"ahead of look-alikes, least and 0.5, 1 and 5 %: {kept.round(2)}; "
-        f"others ahead of 0: {float((ahead[known & ~copy] > 0).mean()):.2f}, "
-        f"0.1: {float((ahead[known & ~copy] > 0.1).mean()):.2f}, "
-        f"0.2: {float((ahead[known & ~copy] > 0.2).mean()):.2f}"
+        f"{planted.name}: {len(near)} pairs, {int(np.logical_and(*everything).sum())} of copies; "
+        f"registered {near.mean():.2f} of them, {int((known & copy).sum())} of copies; "
+        f"examined {examined.sum() / len(near):.2f}, {int((known & copy & examined).sum())}"
     )
-    near = np.flatnonzero(known & (coarse >= verification.HOPELESS) & (ahead >= search.AHEAD))
+    near = np.flatnonzero(known & examined)
     return Pairs(planted, thumbs, found, setting, shapes, warp, near, copy)
 
 

@@ -48,6 +48,9 @@ EACH = 20
 AMONG = 2_000
 """Images that the copies must be told apart from."""
 
+GOOD = 0.8
+"""Recall below which a kind of change is named as one that is often missed."""
+
 THRESHOLDS = tuple(
     sorted(
         {
@@ -235,40 +238,92 @@ def as_json(calibration: Calibration) -> dict[str, Any]:
 
 def says(calibration: Calibration) -> list[str]:
     """The same for people, line by line."""
-    width = max(len(name) for name in (*calibration.recall, "all together"))
     figures = {**calibration.recall, "all together": calibration.recall_of_all}
-    lines = [
-        f"Planted {calibration.copies:,} copies among {calibration.images:,} different images of "
-        f"{calibration.usable:,}.",
-        "Copies found, by what was done to them (in brackets the 95 % interval):",
+    width = max(len(name) for name in figures)
+    return [
+        f"Planted {calibration.copies:,} copies of {calibration.images:,} different images, of "
+        f"{calibration.usable:,} in the project, and looked for them.",
+        "Found, by what was done to the copy (in brackets the 95 % interval):",
         *(f"  {name:{width}}  {_percent(figure)}" for name, figure in figures.items()),
-        f"Precision here, estimated: {_percent(calibration.precision, of='pairs')}.",
+        *_weaknesses(calibration),
+        *_of_precision(calibration),
+        f"Threshold set: {calibration.threshold:g}. From this probability on a pair counts as "
+        f"copies; {_beside_the_usual(calibration)}.",
+        "Next: labelloop issues --kind exact-duplicate,near-duplicate",
     ]
-    if calibration.precision.value is None:
+
+
+def _weaknesses(calibration: Calibration) -> list[str]:
+    """What limits the figures."""
+    lines = []
+    missed = [
+        name
+        for name, figure in calibration.recall.items()
+        if figure.value is not None and figure.value < GOOD
+    ]
+    if missed:
+        lines.append(f"Often missed here: {', '.join(missed)}.")
+    if calibration.images < EACH:
         lines.append(
-            "No two of these images were taken for copies, so precision cannot be estimated; "
-            f"{calibration.false_pairs:,} planted copies were confused with another image."
-        )
-    elif calibration.reached and calibration.precision.ci[0] < calibration.asked:
-        lines.append(
-            f"The interval goes below the {calibration.asked:.1%} asked for: there are few pairs "
-            "to judge by. Look at some before excluding them all."
-        )
-    if not calibration.reached:
-        lines.append(
-            f"No threshold reaches the {calibration.asked:.1%} asked for, so the strictest is set."
+            "So few images tell little: the intervals are wide. Calibrate again when there are "
+            "more."
         )
     if calibration.unreadable:
-        lines.append(f"{calibration.unreadable:,} images could not be read and were left out.")
-    lines.append(f"Threshold set: {calibration.threshold:g}.")
+        lines.append(
+            f"{calibration.unreadable:,} images could not be read and were left out; `labelloop "
+            "doctor` says more."
+        )
     return lines
 
 
-def _percent(figure: Figure, *, of: str = "copies") -> str:
+def _of_precision(calibration: Calibration) -> list[str]:
+    """The estimate, or why there is none, and what it leaves open."""
+    figure, asked = calibration.precision, calibration.asked
+    confused = (
+        f"{calibration.false_pairs:,} times a planted copy was confused with another image"
+        if calibration.false_pairs
+        else "no planted copy was confused with another image"
+    )
+    if figure.value is None:
+        lines = [
+            "Precision: nothing to estimate, since no two of these images were taken for copies; "
+            f"{confused}."
+        ]
+    else:
+        lines = [
+            f"Precision of the pairs found here, estimated: {_percent(figure).strip()}; {confused}."
+        ]
+    if not calibration.reached:
+        lines.append(
+            f"No threshold reaches the {_share(asked)} asked for, so the strictest is set. Look at "
+            "the pairs before you exclude them, or ask for less with --precision."
+        )
+    elif figure.value is not None and figure.ci[0] < asked:
+        lines.append(
+            f"So few pairs cannot show the {_share(asked)} asked for: the interval begins below. "
+            "Look at some pairs before you exclude them all."
+        )
+    return lines
+
+
+def _beside_the_usual(calibration: Calibration) -> str:
+    """How strict the threshold is, and why."""
+    if calibration.threshold == search.THRESHOLD:
+        return "it is the usual one"
+    strict = calibration.threshold > search.THRESHOLD
+    why = "fewer pairs would be right at that" if strict else "these images are easily told apart"
+    return f"{'stricter' if strict else 'more lenient'} than the usual {search.THRESHOLD:g}: {why}"
+
+
+def _percent(figure: Figure) -> str:
     if figure.value is None:
         return "unknown"
     low, high = (100 * end for end in figure.ci)
-    return f"{figure.value:.1%} ({low:.1f} to {high:.1f}; {figure.n:,} {of})"
+    return f"{100 * figure.value:5.1f} % ({low:.1f} to {high:.1f}, n = {figure.n:,})"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.6g} %"
 
 
 def _file(project: Project) -> Path:

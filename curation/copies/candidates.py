@@ -10,7 +10,7 @@ Each view asks for its nearest whole pictures, exactly or, among many, through a
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +32,16 @@ CLIP = 2.0
 
 EXACT_BELOW = 20_000
 """Images from which on the search goes by hashes."""
+
+RANKS = 64
+"""Nearest pictures, the further half of which tells the level of look-alikes: a group of copies may
+have half as many members before it passes for a crowd of look-alikes."""
+
+HIGHEST_LEVEL = 0.9
+"""Quantile of the levels in a dataset that none exceeds: larger groups than that are rare."""
+
+FEW_LEVEL = 0.5
+"""On Fisher's scale, what the level is at most where there are fewer than `RANKS` others."""
 
 BLOCK = 4096
 SCORES_AT_ONCE = 30_000_000
@@ -59,12 +69,15 @@ class Candidates:
         fixed: (P,) row of the picture that resembles that view.
         view: (P,) index into `VIEWS`.
         similarity: (P,) cosine of the two descriptors, at most 1.
+        level: (P,) on Fisher's scale, how similar the two are to what merely resembles them: see
+            `levels`.
     """
 
     moving: NDArray[np.int64]
     fixed: NDArray[np.int64]
     view: NDArray[np.int64]
     similarity: NDArray[np.float32]
+    level: NDArray[np.float32]
 
     def __len__(self) -> int:
         """How many pairs."""
@@ -73,8 +86,18 @@ class Candidates:
     def __getitem__(self, here: NDArray[np.bool_]) -> "Candidates":
         """Some of the pairs."""
         return Candidates(
-            self.moving[here], self.fixed[here], self.view[here], self.similarity[here]
+            self.moving[here],
+            self.fixed[here],
+            self.view[here],
+            self.similarity[here],
+            self.level[here],
         )
+
+
+def nothing() -> Candidates:
+    """No pairs."""
+    rows, values = np.empty(0, np.int64), np.empty(0, np.float32)
+    return Candidates(rows, rows, rows, values, values)
 
 
 def describe(thumbs: NDArray[np.uint8] | NDArray[np.float32], view: View) -> Descriptors:
@@ -110,26 +133,52 @@ def propose(
 
         return hashing.propose(thumbs, neighbours=neighbours, progress=progress)
     whole = torch.from_numpy(np.concatenate([describe(thumbs[:0], VIEWS[0]), *_whole(thumbs)]))
-    precision = torch.bfloat16 if _has_fast_bfloat16() else torch.float32
-    whole = whole.to(precision).T.contiguous()
-    wanted = min(neighbours, count - 1)
+    whole = whole.to(torch.bfloat16 if _has_fast_bfloat16() else torch.float32)
+    ranks = min(RANKS, count - 1)
     size = max(1, SCORES_AT_ONCE // (len(VIEWS) * max(count, 1)))
     parts = []
-    for start in range(0, count if wanted > 0 else 0, size):
+    for start in range(0, count if ranks > 0 else 0, size):
         views = np.stack([describe(thumbs[start : start + size], view) for view in VIEWS])
-        queries = torch.from_numpy(views).to(precision)
-        scores, view = (queries @ whole).max(dim=0)
+        queries = torch.from_numpy(views).to(whole.dtype)
+        scores = (queries @ whole.T).amax(dim=0).float()
         own = torch.arange(len(scores))
         scores[own, start + own] = -1
-        best, other = scores.float().topk(wanted, dim=1)
+        best, other = scores.topk(ranks, dim=1)
+        alike = best[:, ranks // 2 :]
+        best, other = best[:, :neighbours], other[:, :neighbours]
+        view = (queries.transpose(0, 1) @ whole[other].transpose(1, 2)).argmax(dim=1)
         moving = (start + own)[:, None].expand_as(other)
-        parts.append([part.flatten() for part in (moving, other, view.gather(1, other), best)])
+        parts.append((*(part.flatten() for part in (moving, other, view, best)), alike))
         progress(min(start + size, count))
     if not parts:
-        empty = np.empty(0, np.int64)
-        return Candidates(empty, empty, empty, np.empty(0, np.float32))
-    moving, fixed, view, similarity = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-    return once(moving, fixed, view, similarity, count)
+        return nothing()
+    moving, fixed, view, similarity, alike = (torch.cat(part) for part in zip(*parts, strict=True))
+    level = levels(alike.numpy(), count)
+    return once(moving.numpy(), fixed.numpy(), view.numpy(), similarity.numpy(), level)
+
+
+def levels(alike: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """(N,) how similar each picture is to what merely resembles it, on Fisher's scale.
+
+    Where all pictures of a dataset look alike, any two agree well, and only an agreement far above
+    that says copy. What resembles a picture are its nearest neighbours beyond those that may be
+    copies of it.
+
+    Args:
+        alike: (N, k) cosines with the further half of the `RANKS` nearest pictures.
+        count: of pictures.
+    """
+    found = fisher(alike).mean(axis=1)
+    most = float(np.quantile(found, HIGHEST_LEVEL))
+    level: NDArray[np.float32] = np.minimum(
+        found, most if count > RANKS else min(most, FEW_LEVEL)
+    ).astype(np.float32)
+    return level
+
+
+def fisher(agreements: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Fisher's transform of correlations: near 1, a small difference counts for much."""
+    return np.arctanh(np.clip(agreements.astype(np.float64), -0.999, 0.995))
 
 
 def _whole(thumbs: NDArray[np.uint8] | Thumbs) -> Iterator[Descriptors]:
@@ -150,14 +199,16 @@ def once(
     fixed: NDArray[np.int64],
     view: NDArray[np.int64],
     similarity: NDArray[np.float32],
-    count: int,
+    level: NDArray[np.float32],
 ) -> Candidates:
-    """Each pair in its most similar view only, in the order of rows."""
-    key = np.minimum(moving, fixed) * count + np.maximum(moving, fixed)
+    """Each pair in its most similar view only, in the order of rows; `level` is by picture."""
+    key = np.minimum(moving, fixed) * len(level) + np.maximum(moving, fixed)
     order = np.lexsort((-similarity, key))
     first = np.append(True, np.diff(key[order]) != 0) if len(order) else np.empty(0, bool)
     keep = order[first]
-    return Candidates(moving[keep], fixed[keep], view[keep], similarity[keep])
+    moving, fixed = moving[keep], fixed[keep]
+    both: NDArray[np.float32] = (level[moving] + level[fixed]) / np.float32(2)
+    return Candidates(moving, fixed, view[keep], similarity[keep], both)
 
 
 @lru_cache(maxsize=64)

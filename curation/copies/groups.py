@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 
-COHESION = 0.5
-"""Share of the compared pairs between two groups that must be copies for the two to become one."""
+LARGER = 1.05
+"""So many times the pixels make a picture clearly the larger one."""
+
+SHARPER = 1.25
+"""So many times the sharpness make it clearly the sharper one."""
 
 
 def join(
-    copies: Iterable[tuple[int, int]], others: Iterable[tuple[int, int]]
+    copies: Iterable[tuple[int, int]],
+    others: Iterable[tuple[int, int]],
+    *,
+    never: Iterable[tuple[int, int]] = (),
 ) -> list[tuple[int, ...]]:
     """Groups of two and more.
 
@@ -18,7 +24,8 @@ def join(
 
     Args:
         copies: pairs that are copies, surest first.
-        others: pairs that were compared and are not.
+        others: pairs that were compared and are not; a pair that is among `copies` is one.
+        never: pairs that a person told apart: no group holds both.
 
     Returns:
         Groups in the order of their smallest members, members ascending.
@@ -29,7 +36,9 @@ def join(
     for node in {node for pair in pairs for node in pair}:
         member_of[node], members[node] = node, {node}
     alike = _neighbours(pairs, member_of)
-    unlike = _neighbours(others, member_of)
+    certain = {frozenset(pair) for pair in pairs}
+    unlike = _neighbours((pair for pair in others if frozenset(pair) not in certain), member_of)
+    apart = _neighbours(never, member_of)
     for first, second in pairs:
         one, other = member_of[first], member_of[second]
         if one == other:
@@ -38,7 +47,7 @@ def join(
             one, other = other, one
         yes = _links(members[other], members[one], alike)
         no = _links(members[other], members[one], unlike)
-        if yes >= COHESION * (yes + no):
+        if yes > no and not _links(members[other], members[one], apart):
             for node in members[other]:
                 member_of[node] = one
             members[one] |= members.pop(other)
@@ -71,16 +80,16 @@ def keep(
     The reserve is never touched; then the clearly larger one, the clearly sharper one, a labeled
     one, and the one that was imported first.
     """
-    left = sorted(members)
-    rules = (
-        ("is part of the reserve", lambda node: float(node in reserved), 1.0),
-        ("is the largest", lambda node: float(area[node]), 1.05),
-        ("is the sharpest", lambda node: sharpness[node], 1.25),
-        ("has a label", lambda node: float(node in labeled), 1.0),
+    rules: tuple[tuple[str, dict[int, float], float], ...] = (
+        ("is part of the reserve", {node: float(node in reserved) for node in members}, 1.0),
+        ("is the largest", {node: float(area[node]) for node in members}, LARGER),
+        ("is the sharpest", {node: float(sharpness[node]) for node in members}, SHARPER),
+        ("has a label", {node: float(node in labeled) for node in members}, 1.0),
     )
+    left = sorted(members)
     for why, value, margin in rules:
-        best = max(value(node) for node in left)
-        ahead = [node for node in left if value(node) * margin >= best]
+        best = max(value[node] for node in left)
+        ahead = [node for node in left if value[node] * margin >= best]
         if len(ahead) == 1:
             return ahead[0], why
         left = ahead

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from curation.copies import candidates
-from curation.copies.candidates import CLIP, DIMENSION, FLOOR, GRID, Candidates, Thumbs
+from curation.copies.candidates import CLIP, DIMENSION, FLOOR, GRID, RANKS, Candidates, Thumbs
 from curation.copies.verification import one_thread_each
 from curation.copies.views import VIEWS, turned
 from curation.images import usable_cores
@@ -49,9 +49,19 @@ READ = 1024
 BLOCK = 64
 """Images read at once by a thread, and images whose views it holds at once: about 60 MB."""
 
-Search = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
-Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+NO_PAIR = -2.0
+"""Below every cosine."""
 
+Search = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
+Found = tuple[
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.float32],
+    NDArray[np.float32],
+]
+"""Of some pictures: moving, fixed, view and similarity of pairs, and (n, RANKS / 2) cosines of what
+else resembles each."""
 
 Result = TypeVar("Result")
 
@@ -90,7 +100,6 @@ def propose(
     thumbs: NDArray[np.uint8] | Thumbs,
     *,
     neighbours: int,
-    at_least: float,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Candidates:
     """What `candidates.propose` finds, nearly, in a time that hardly grows with the number.
@@ -98,7 +107,6 @@ def propose(
     Args:
         thumbs: (N, 64, 64) grey levels.
         neighbours: pairs kept a picture, over all its views.
-        at_least: smallest similarity of a pair.
         progress: told how many pictures are done; what it raises ends the search.
     """
     count = len(thumbs)
@@ -109,16 +117,18 @@ def propose(
         def nearest(start: int, stop: int) -> list[Found]:
             block = np.asarray(thumbs[start:stop])
             return [
-                _nearest(block[a:b], start + a, coded, search, neighbours, at_least)
+                _nearest(block[a:b], start + a, coded, search, neighbours)
                 for a, b in _blocks(len(block), BLOCK)
             ]
 
         parts = [part for task in _each(nearest, count, progress) for part in task]
     if not parts:
-        empty = np.empty(0, np.int64)
-        return Candidates(empty, empty, empty, np.empty(0, np.float32))
-    moving, fixed, view, similarity = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return candidates.once(moving, fixed, view, similarity, count)
+        return candidates.nothing()
+    moving, fixed, view, similarity, alike = (
+        np.concatenate(part) for part in zip(*parts, strict=True)
+    )
+    level = candidates.levels(alike, count)
+    return candidates.once(moving, fixed, view, similarity, level)
 
 
 def describe(thumbs: NDArray[np.uint8]) -> Tensor:
@@ -171,6 +181,7 @@ def _index(coded: Coded, neighbours: int) -> Search:
         # A dataset whose pictures crowd into few cells must not make every search a long one.
         index.max_codes = CODES * PROBES * len(rows) // cells
         index.cp.niter = ROUNDS
+        index.cp.min_points_per_centroid = 1  # else it warns on stderr
         index.train(among[:: max(1, len(rows) // (SAMPLE * cells))])
     index.add(among)
     rows = np.append(rows, -1)
@@ -200,14 +211,9 @@ def _worth_finding(coded: Coded, neighbours: int) -> NDArray[np.int64]:
 
 
 def _nearest(
-    block: NDArray[np.uint8],
-    start: int,
-    coded: Coded,
-    search: Search,
-    neighbours: int,
-    at_least: float,
+    block: NDArray[np.uint8], start: int, coded: Coded, search: Search, neighbours: int
 ) -> Found:
-    """The best pairs of the block's pictures over all views."""
+    """The best pairs of the block's pictures over all views, and what else resembles each."""
     count = len(block)
     views = describe(block)
     listed = search(hashes(views.reshape(-1, DIMENSION))).reshape(count, len(VIEWS), SHORTLIST)
@@ -217,22 +223,31 @@ def _nearest(
     similarity = torch.matmul(rest, views.unsqueeze(3)).squeeze(3) * coded.steps[at]
     own = torch.arange(start, start + count)[:, None]
     others, similarity = others.reshape(count, -1), similarity.reshape(count, -1)
-    similarity[(others < 0) | (others == own)] = -1
-    found = []
-    for _ in range(neighbours):
-        best, place = similarity.max(dim=1, keepdim=True)
-        other = others.gather(1, place)
-        found.append((other, place // SHORTLIST, best))
-        similarity[others == other] = -1  # the same picture in another view
-    other, view, best = (torch.cat(part, dim=1) for part in zip(*found, strict=True))
-    keep = best >= at_least
-    moving = own.expand_as(other)
+    asks = views.any(dim=2).repeat_interleave(SHORTLIST, dim=1)  # what is flat resembles nothing
+    similarity[(others < 0) | (others == own) | ~asks] = NO_PAIR
+    best, place = _distinct(others, similarity).topk(RANKS, dim=1)
+    # Where fewer are found, the rest resembles the picture as little as the last one, at most.
+    alike = torch.where(best > NO_PAIR, best, 1).amin(dim=1, keepdim=True)
+    alike = torch.where(best[:, :1] > NO_PAIR, torch.maximum(best, alike), 0)
+    best, place = best[:, :neighbours], place[:, :neighbours]
+    keep = best > NO_PAIR
     return (
-        moving[keep].numpy(),
-        other[keep].numpy(),
-        view[keep].numpy(),
+        own.expand_as(place)[keep].numpy(),
+        others.gather(1, place)[keep].numpy(),
+        (place // SHORTLIST)[keep].numpy(),
         best[keep].clamp_max(1).numpy(),
+        alike[:, RANKS // 2 :].numpy(),
     )
+
+
+def _distinct(others: Tensor, similarity: Tensor) -> Tensor:
+    """Similarities (N, k) with `NO_PAIR` for each other picture (N, k) but where it is nearest."""
+    order = similarity.argsort(dim=1, descending=True)
+    rows, place = others.gather(1, order).sort(dim=1, stable=True)
+    again = torch.zeros_like(rows, dtype=torch.bool)
+    again[:, 1:] = rows[:, 1:] == rows[:, :-1]
+    place = order.gather(1, place)
+    return similarity.scatter(1, place, similarity.gather(1, place).masked_fill(again, NO_PAIR))
 
 
 def _each(

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from curation.errors import InputError, UnreadableImage
-from curation.images import decode, inspect
+from curation.errors import InputError, LabelloopError, UnreadableImage
+from curation.images import decode
 from curation.progress import Report, silent
 
-_LOSSLESS = {"PNG", "BMP", "TIFF", "GIF"}
+# What files stored without losses begin with: PNG, GIF, BMP and TIFF.
+_LOSSLESS = (b"\x89PNG", b"GIF8", b"BM", b"II", b"MM")
 _USUAL_QUALITY = 92
 _POOR_QUALITY = 30
 _GREYS = (0, 128, 255)
@@ -69,6 +70,7 @@ def plant(
     count: int,
     rng: np.random.Generator,
     changes: Sequence[str] | None = None,
+    side: int | None = None,
     report: Report = silent,
 ) -> list[Planted]:
     """Write copies of some images to a folder, under names that tell nothing.
@@ -83,10 +85,13 @@ def plant(
         count: copies to make by each change; fewer where there are fewer images.
         rng: which images, what happens to them, and the names of the copies.
         changes: keys of CHANGES; CALIBRATION by default.
+        side: pixels; a larger picture is first scaled so that its shorter side has so many, except
+            where every pixel must stay. Copies of camera pictures are then made within seconds.
         report: told of the progress.
 
     Raises:
         InputError: an unknown change, or a count below 1.
+        LabelloopError: a copy cannot be written.
         Cancelled: asked to stop.
     """
     wanted = CALIBRATION if changes is None else tuple(changes)
@@ -108,34 +113,39 @@ def plant(
             report(len(planted), count * len(wanted), "plant copies")
             if made == count:
                 break
-            copy = _write(paths[at], to, CHANGES[name], rng)
+            copy = _write(paths[at], to, CHANGES[name], side, rng)
             if copy is None:
                 passed.append(at)
             else:
                 planted.append(Planted(paths[at], copy, name))
                 made += 1
         waiting = waiting[made + len(passed) :] + passed
+    report(len(planted), len(planted), "plant copies")
     return planted
 
 
-def _write(original: Path, to: Path, change: Change, rng: np.random.Generator) -> Path | None:
+def _write(
+    original: Path, to: Path, change: Change, side: int | None, rng: np.random.Generator
+) -> Path | None:
     """The copy's path; None where this image does not take this change."""
     try:
-        image, lossless = decode(original), inspect(original).format in _LOSSLESS
-    except UnreadableImage:
+        image = decode(original) if change.store == "png" else _scaled(original, side)
+        data = original.read_bytes()
+    except (OSError, UnreadableImage):
         return None
     grey = _is_grey(image)
     if change.colour_only and grey:
         return None
     if change.store == "bytes":
-        data, suffix = original.read_bytes(), original.suffix.lower()
+        suffix = original.suffix.lower()
     else:
         copy = change.make(image, rng)
         if grey:
             copy = copy.convert("L")
         target = io.BytesIO()
-        if change.store == "png" or (change.store == "usual" and lossless):
-            copy.save(target, "PNG")
+        lossless = change.store == "usual" and data.startswith(_LOSSLESS)
+        if change.store == "png" or lossless:
+            copy.save(target, "PNG", compress_level=1)
             suffix = ".png"
         else:
             quality = _POOR_QUALITY if change.store == "poor" else _USUAL_QUALITY
@@ -143,8 +153,24 @@ def _write(original: Path, to: Path, change: Change, rng: np.random.Generator) -
             suffix = ".jpg"
         data = target.getvalue()
     path = next(path for path in _names(to, suffix, rng) if not path.exists())
-    path.write_bytes(data)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise LabelloopError(
+            f"Cannot write a copy of {original.name} to {to}: {error.strerror or error}. Free some "
+            "space there, or name another folder for temporary files in TMPDIR."
+        ) from error
     return path
+
+
+def _scaled(path: Path, side: int | None) -> Image.Image:
+    """Decoded, with a shorter side of at most so many pixels."""
+    image = decode(path, at_least=side)
+    if side is None or min(image.size) <= side:
+        return image
+    by = side / min(image.size)
+    size = (max(1, round(image.width * by)), max(1, round(image.height * by)))
+    return image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
 
 
 def _names(to: Path, suffix: str, rng: np.random.Generator) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from curation.copies import candidates, verification
-from curation.copies.candidates import Thumbs
+from curation.copies.candidates import Candidates, Thumbs, fisher
 from curation.copies.verification import CLOSE, Setting, close_up
 from curation.copies.views import VIEWS
 from curation.errors import UnreadableImage
@@ -31,8 +31,11 @@ THRESHOLD = 0.5
 DOUBT = 2.5
 """Log odds, for or against, below which the files are read again and compared more closely."""
 
-AHEAD = -0.3
-"""How far, on Fisher's scale, a pair must agree better than with look-alikes to be examined."""
+LEAD = 0.15
+"""How much more similar than look-alikes, on Fisher's scale, a pair must be to be registered."""
+
+LEADS = 0.5
+"""The same of similarity and agreement once registered, together, for a pair to be examined."""
 
 BLOCK = 128
 
@@ -92,14 +95,12 @@ def compare(
             neighbours=NEIGHBOURS,
             progress=lambda done: report(done, count, "compare"),
         )
-        level = verification.levels(found.moving, found.fixed, found.similarity)
-        near = found.similarity >= AT_LEAST
-        found, level = found[near], level[near]
+        found = found[worth_registering(found)]
     aspects = sizes[:, 0] / np.maximum(sizes[:, 1], 1)
     shapes = np.stack([aspects[found.moving], aspects[found.fixed]], axis=1)
     with _timed(seconds, "register"):
         coarse, warp = _coarsely(thumbs, found, report)
-    setting = Setting(found.similarity, coarse, level)
+    setting = Setting(found.similarity, coarse, found.level)
     with _timed(seconds, "examine"):
         odds = _examine(thumbs, found, setting, shapes, warp, report)
     with _timed(seconds, "look closely"):
@@ -110,8 +111,19 @@ def compare(
     return Pairs(found.moving, found.fixed, expit(odds), warp, close, seconds)
 
 
+def worth_registering(found: Candidates) -> NDArray[np.bool_]:
+    """(P,) whether a pair is similar enough, and more so than look-alikes are."""
+    return (found.similarity >= AT_LEAST) & (fisher(found.similarity) - found.level >= LEAD)
+
+
+def worth_examining(setting: Setting) -> NDArray[np.bool_]:
+    """(P,) whether a registered pair agrees enough, and more so than look-alikes do."""
+    leads = fisher(setting.similarity) + fisher(setting.coarse) - 2 * setting.level
+    return (setting.coarse >= verification.HOPELESS) & (leads >= LEADS)
+
+
 def _coarsely(
-    thumbs: NDArray[np.uint8] | Thumbs, found: candidates.Candidates, report: Report
+    thumbs: NDArray[np.uint8] | Thumbs, found: Candidates, report: Report
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Agreement and warp of all candidates, on all cores."""
     guesses = np.stack([view.warp() for view in VIEWS])
@@ -129,7 +141,7 @@ def _coarsely(
 
 def _examine(
     thumbs: NDArray[np.uint8] | Thumbs,
-    found: candidates.Candidates,
+    found: Candidates,
     setting: Setting,
     shapes: NDArray[np.float64],
     warp: NDArray[np.float32],
@@ -137,8 +149,7 @@ def _examine(
 ) -> NDArray[np.float64]:
     """Log odds of each candidate by its thumbnails, lowest if hopeless; refines the warps."""
     odds = np.full(len(found), -verification.SURE)
-    ahead = verification.fisher(setting.coarse) - setting.level
-    hopeful = np.flatnonzero((setting.coarse >= verification.HOPELESS) & (ahead >= AHEAD))
+    hopeful = np.flatnonzero(worth_examining(setting))
 
     def judge(here: NDArray[np.int64]) -> None:
         features, warp[here] = verification.examine(
@@ -156,7 +167,7 @@ def _examine(
 
 
 def _look_closely(
-    found: candidates.Candidates,
+    found: Candidates,
     doubtful: NDArray[np.int64],
     setting: Setting,
     shapes: NDArray[np.float64],

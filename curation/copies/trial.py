@@ -3,11 +3,13 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.appearance import THUMB
 from curation.catalog import images as image_rows
 from curation.copies import groups, planting, search
 from curation.copies.planting import Planted
@@ -15,11 +17,14 @@ from curation.errors import InputError, UnreadableImage
 from curation.images import inspect
 from curation.progress import Report
 from curation.records import ImageRecord
-from curation.scan import THUMB, ScanStore, scan_many
+from curation.scan import ScanStore, scan_many
 from curation.workspace import Project
 
 SURELY = 0.9
 """Probability from which on two of the project's own images are taken for copies."""
+
+SIDE = 512
+"""Pixels of the shorter side from which copies are made: twice what any comparison looks at."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +93,14 @@ def draw(
     missing = store.missing(drawn)
     scanned = []
     locations = (Path(records[key].location) for key in missing)
-    for done, (key, row) in enumerate(zip(missing, scan_many(locations), strict=True), start=1):
-        report(done, len(missing), "read")
-        if not isinstance(row, UnreadableImage):
-            scanned.append((key, row))
-    if scanned:
-        store.append([key for key, _ in scanned], np.stack([row for _, row in scanned]))
+    try:
+        for done, (key, row) in enumerate(zip(missing, scan_many(locations), strict=True), start=1):
+            if not isinstance(row, UnreadableImage):
+                scanned.append((key, row))
+            report(done, len(missing), "read")
+    finally:
+        if scanned:
+            store.append([key for key, _ in scanned], np.stack([row for _, row in scanned]))
     lost = set(missing) - {key for key, _ in scanned}
     if len(lost) == len(drawn):
         raise _unreadable(len(drawn))
@@ -124,13 +131,15 @@ def run(sample: Sample, each: int, rng: np.random.Generator, report: Report) -> 
     right: list[NDArray[np.float64]] = []
     false: list[NDArray[np.float64]] = []
     with tempfile.TemporaryDirectory(prefix="labelloop-") as folder:
-        planted = planting.plant(paths, Path(folder), count=each, rng=rng, report=report)
+        planted = planting.plant(paths, Path(folder), count=each, rng=rng, side=SIDE, report=report)
         if not planted:
             raise _unreadable(count)
-        for part in _rounds(planted):
+        rounds = _rounds(planted)
+        for number, part in enumerate(rounds):
+            told = partial(_tell, report, number, len(rounds))
             copies = _read(part)
             roots = np.array([row_of[copy.planted.original] for copy in copies], np.int64)
-            judged = _look(sample, copies, roots, report)
+            judged = _look(sample, copies, told)
             same = np.array(
                 [
                     copy.pixel_hash == sample.records[root].pixel_hash
@@ -141,6 +150,8 @@ def run(sample: Sample, each: int, rng: np.random.Generator, report: Report) -> 
             right.append(np.where(same, np.inf, _of_originals(judged, roots, count)))
             false.append(_of_others(judged, roots, kin))
             changes += [copy.planted.change for copy in copies]
+            if len(rounds) > 1:
+                report(number + 1, len(rounds), "look for copies")
     return Trial(changes, np.concatenate(right), np.concatenate(false), plain.probability, count)
 
 
@@ -186,9 +197,15 @@ def _read(planted: Sequence[Planted]) -> list[_Copy]:
     return found
 
 
-def _look(
-    sample: Sample, copies: Sequence[_Copy], roots: NDArray[np.int64], report: Report
-) -> search.Pairs:
+def _tell(report: Report, number: int, rounds: int, done: int, total: int, says: str) -> None:
+    """Reports a step of one of several searches: each by itself, or how many searches are done."""
+    if rounds == 1:
+        report(done, total, f"{says} with copies")
+    else:
+        report(number, rounds, "look for copies")
+
+
+def _look(sample: Sample, copies: Sequence[_Copy], report: Report) -> search.Pairs:
     """Compares the images and, in the rows after them, the copies."""
     paths = [*sample.paths(), *(copy.planted.copy for copy in copies)]
     thumbs = np.array([copy.thumb for copy in copies], np.uint8).reshape(-1, THUMB, THUMB)

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from curation import images
+from curation.copies.candidates import fisher
 from curation.copies.registration import normalised, register, sample
 
 MODELS = Path(__file__).with_name("verifier.json")
@@ -85,7 +86,7 @@ class Setting:
     Attributes:
         similarity: (P,) of the candidates' descriptors.
         coarse: (P,) agreement at 32 pixels.
-        level: (P,) how similar these two are to their look-alikes: see `levels`.
+        level: (P,) how similar these two are to their look-alikes: see `candidates.levels`.
     """
 
     similarity: NDArray[np.floating[Any]]
@@ -109,32 +110,6 @@ def coarsely(
         laid = register(a, b, torch.from_numpy(warp).float(), steps=COARSE_STEPS)
         seen, inside = sample(a, laid)
         return agreement(seen, b, inside).numpy(), laid.numpy()
-
-
-def levels(
-    moving: NDArray[np.int64], fixed: NDArray[np.int64], similarity: NDArray[np.floating[Any]]
-) -> NDArray[np.float64]:
-    """(P,) how similar the two pictures of each pair are to what merely resembles them.
-
-    Where all pictures of a dataset look alike, any two agree well, and only an agreement far above
-    that says copy. A picture's level is the lower quartile of the similarities of its pairs, on
-    Fisher's scale, so that it stays that of look-alikes even where most of its pairs are copies.
-
-    Args:
-        moving: (P,) rows.
-        fixed: (P,) rows.
-        similarity: (P,) of the candidates: all of them, also those that are not worth a look.
-    """
-    scaled = fisher(similarity)
-    if not len(scaled):
-        return scaled
-    rows, owner = np.unique(np.concatenate([moving, fixed]), return_inverse=True)
-    values = np.concatenate([scaled, scaled])
-    order = np.lexsort((values, owner))
-    sizes = np.bincount(owner, minlength=len(rows))
-    quartile = values[order][np.cumsum(sizes) - sizes + (sizes - 1) // 4]
-    both = quartile[owner[: len(moving)]] + quartile[owner[len(moving) :]]
-    return np.asarray(both / 2)
 
 
 def examine(
@@ -261,11 +236,6 @@ def shear(warp: Tensor, aspects: Tensor) -> Tensor:
     true[:, 1, 0] /= fixed
     sizes = torch.linalg.svdvals(true)
     return torch.log(sizes[:, 0] / sizes[:, 1].clamp_min(1e-3))
-
-
-def fisher(agreements: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Fisher's transform of correlations: near 1, a small difference counts for much."""
-    return np.arctanh(np.clip(agreements.astype(np.float64), -0.999, 0.995))
 
 
 def inputs(features: NDArray[np.float32], setting: Setting) -> NDArray[np.float64]:

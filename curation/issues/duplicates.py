@@ -22,6 +22,7 @@ from curation.catalog import images as image_rows
 from curation.catalog.groups import Pair
 from curation.copies import calibration, changes, groups
 from curation.copies import search as copies
+from curation.copies.candidates import Thumbs
 from curation.errors import UnreadableImage
 from curation.images import usable_cores
 from curation.issues.evidence import Evidence
@@ -249,7 +250,7 @@ class _Thumbs:
         return found
 
 
-def _thumbs(scans: ScanStore, ids: NDArray[np.int64]) -> NDArray[np.uint8] | copies.Thumbs:
+def _thumbs(scans: ScanStore, ids: NDArray[np.int64]) -> NDArray[np.uint8] | Thumbs:
     thumbs = _Thumbs(scans, ids)
     return thumbs if len(ids) > IN_MEMORY else np.ascontiguousarray(thumbs[:])
 

@@ -53,9 +53,10 @@ def judge(
     Example: labelloop duplicates judge shirts/1.jpg shirts/2.jpg not-copy
     """
     from curation import acts
+    from curation.catalog.groups import Verdict
     from ui import wiring
 
-    verdicts: tuple[acts.Verdict, ...] = ("copy", "not-copy")
+    verdicts: tuple[Verdict, ...] = ("copy", "not-copy")
     said = wiring.choice(verdict, verdicts, "The verdict")
     acts.judge(session.project(workspace), first, second, said)
     session.show(
