@@ -13,6 +13,8 @@ flat ground; AVX-512 bf16): none 0.9969 and 5.0 ms, 3: 0.9988 and 5.6 ms, 9: 0.9
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,15 +29,23 @@ Floats = npt.NDArray[np.float32]
 _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
 
 
-def export(openvino: Any, model: nn.Module, preprocessing: Preprocessing, *, batch: int) -> Any:
-    """Trace a model into a graph that takes 8-bit pixels (batch, size, size, 3)."""
+def trace(model: nn.Module, preprocessing: Preprocessing, *, batch: int) -> Any:
+    """The model as openvino's converter takes it, for pictures (batch, 3, size, size).
+
+    The converter would trace by itself, and run the model twice more to compare; whether a graph is
+    faithful is measured at the end anyway.
+    """
+    example = torch.zeros(batch, 3, preprocessing.size, preprocessing.size)
+    with torch.inference_mode(), _quiet():
+        return torch.jit.trace(model, example, strict=False, check_trace=False)
+
+
+def export(openvino: Any, traced: Any, preprocessing: Preprocessing, *, batch: int) -> Any:
+    """A graph of what `trace` gave, one that takes 8-bit pixels (batch, size, size, 3)."""
     size = preprocessing.size
     shape = [batch, 3, size, size]
-    with torch.inference_mode(), warnings.catch_warnings():
-        # openvino's converter traces; that torch will drop tracing is not the user's affair.
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", "Converting a tensor to a Python", Warning)
-        graph = openvino.convert_model(model, example_input=torch.zeros(shape), input=shape)
+    with torch.inference_mode(), _quiet():
+        graph = openvino.convert_model(traced, example_input=torch.zeros(shape), input=shape)
     steps = openvino.preprocess.PrePostProcessor(graph)
     entry = steps.input()
     entry.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
@@ -47,6 +57,15 @@ def export(openvino: Any, model: nn.Module, preprocessing: Preprocessing, *, bat
         .scale([255 * value for value in preprocessing.std])
     )
     return steps.build()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's warnings that it will drop tracing, which is not the user's affair."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python", Warning)
+        yield
 
 
 def round_depthwise(openvino: Any, graph: Any) -> None:

@@ -285,8 +285,9 @@ def _open_openvino(
     pixels = probe(backbone.preprocessing.size)
     wanted = TorchEngine(backbone, model).embed(pixels)
     model = model.to(memory_format=torch.contiguous_format)
+    traced = graphs.trace(model, backbone.preprocessing, batch=BATCH)
     for name, build in _PLANS if bf16 else _PLANS[-1:]:
-        graph = graphs.export(openvino, model, backbone.preprocessing, batch=BATCH)
+        graph = graphs.export(openvino, traced, backbone.preprocessing, batch=BATCH)
         stages = build(openvino, graph)
         if not stages:
             continue
