@@ -53,6 +53,12 @@ def entries(connection: Connection, project_id: int, *, newest: int = 100) -> li
     return [dict(row._mapping) for row in rows]
 
 
+def has(connection: Connection, project_id: int, act: str) -> bool:
+    """Whether this was ever done in a project."""
+    found = select(audit.c.id).where(audit.c.project_id == project_id, audit.c.act == act).limit(1)
+    return connection.scalar(found) is not None
+
+
 def broken(connection: Connection) -> Iterator[int]:
     """The ids of rows that were changed, or stand behind a removed one."""
     previous = "0" * 64

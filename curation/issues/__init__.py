@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curation import features, scan
+from curation.catalog import audit, labels
 from curation.catalog import images as image_rows
 from curation.catalog import issues as issue_rows
-from curation.catalog import labels
 from curation.embeddings import EmbeddingStore
 from curation.errors import InputError
 from curation.issues import duplicates, label_errors, leaks, outliers, quality
@@ -29,6 +29,9 @@ DETECTORS: dict[str, Detector] = {
 }
 
 KINDS: tuple[str, ...] = tuple(kind for detector in DETECTORS.values() for kind in detector.kinds)
+
+ACT = "find-issues"
+"""What a look is called in the audit log."""
 
 WORTH_KEEPING = 0.5
 """Score from which on a row that is no issue is kept, too: it may be worth a look."""
@@ -87,6 +90,7 @@ def detect(
     wanted = check_kinds(kinds)
     detectors = [found for found in DETECTORS.values() if set(found.kinds) & set(wanted)]
     evidence, unreadable = _gather(project, detectors, out_of_fold, report)
+    evidence = replace(evidence, least_score=0.0 if everything else WORTH_KEEPING)
     if any(detector.needs_copies for detector in detectors):
         evidence = replace(evidence, copies=duplicates.look(evidence))
         if evidence.copies is not None:
@@ -94,9 +98,12 @@ def detect(
             evidence = replace(evidence, groups=_groups(project, evidence.ids))
     for detector in detectors:
         here = tuple(kind for kind in detector.kinds if kind in wanted)
-        rows = list(_kept(detector.find(evidence), here, everything=everything))
+        rows = list(_kept(detector.find(evidence), here, least_score=evidence.least_score))
         with project.catalog.write() as connection:
             issue_rows.replace(connection, project.id, here, rows)
+    with project.catalog.write() as connection:
+        subject = {"kinds": list(wanted), "images": len(evidence.ids)}
+        audit.append(connection, project.id, act=ACT, subject=subject)
     return Looked(len(evidence.ids), unreadable, wanted)
 
 
@@ -139,7 +146,7 @@ def _groups(project: Project, ids: "np.typing.NDArray[np.int64]") -> "np.typing.
     return np.array([found[key] for key in ids.tolist()], np.int64)
 
 
-def _kept(rows: Iterator[Issue], kinds: tuple[str, ...], *, everything: bool) -> Iterator[Issue]:
+def _kept(rows: Iterator[Issue], kinds: tuple[str, ...], *, least_score: float) -> Iterator[Issue]:
     for row in rows:
-        if row.kind in kinds and (everything or row.is_issue or row.score >= WORTH_KEEPING):
+        if row.kind in kinds and (row.is_issue or row.score >= least_score):
             yield row

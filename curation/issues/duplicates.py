@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation import images
+from curation.appearance import THUMB
 from curation.catalog import groups as group_rows
 from curation.catalog import images as image_rows
 from curation.catalog.groups import Pair
@@ -57,7 +58,8 @@ class Looked:
 def look(evidence: Evidence) -> Looked:
     """Compares the project's usable images with one another; writes nothing.
 
-    What a person said of a pair outranks what the comparison says.
+    What a person said of a pair outranks what the comparison says, and what was found before of
+    images that are excluded now still holds, so that one that comes back is in its group.
     """
     project, ids = evidence.project, evidence.ids
     records = _records(project, ids)
@@ -85,6 +87,7 @@ def look(evidence: Evidence) -> Looked:
         if said.get((first, second), "copy") == "copy":
             change = changes.describe(compared.warp[at], _size(sizes, moving), _size(sizes, fixed))
             found.append(Pair(first, second, float(compared.probability[at]), change))
+    found += _of_absent(project, ids)
     judged = [pair for pair, verdict in said.items() if verdict == "copy"]
     unlike = np.flatnonzero(compared.probability < UNLIKELY)
     against = [
@@ -128,7 +131,13 @@ def store(project: Project, looked: Looked) -> int:
 def find(evidence: Evidence) -> Iterator[Issue]:
     """Every member of a group but the one to keep, and labels that disagree within a group."""
     looked = evidence.copies or look(evidence)
-    members = sorted({key for component in looked.components for key in component})
+    present = set(evidence.ids.tolist())
+    components = [
+        here
+        for component in looked.components
+        if len(here := tuple(key for key in component if key in present)) > 1
+    ]
+    members = sorted(key for component in components for key in component)
     with evidence.project.catalog.read() as connection:
         records = image_rows.get_many(connection, members)
     sharpness = dict(
@@ -138,11 +147,13 @@ def find(evidence: Evidence) -> Iterator[Issue]:
     )
     related: dict[int, dict[int, Pair]] = defaultdict(dict)
     for pair in looked.pairs:
+        if not {pair.first_id, pair.second_id} <= present:
+            continue
         related[pair.first_id][pair.second_id] = pair
         related[pair.second_id][pair.first_id] = pair
     twin_of = {key: twin for twin in looked.twins for key in twin}
     rows: list[Issue] = []
-    for component in looked.components:
+    for component in components:
         kept, why = groups.keep(
             component,
             reserved={key for key in component if records[key].reserve},
@@ -163,8 +174,7 @@ def _dispensable(
     related: Mapping[int, Mapping[int, Pair]],
     twin_of: Mapping[int, tuple[int, ...]],
 ) -> Iterator[Issue]:
-    """A row for each member but the kept one: exact where a twin of it stays or is judged."""
-    spoken_for: set[int] = set()  # one of each set of twins is judged as a near-duplicate
+    """A row for each member but the kept one; of each set of twins, one is judged as near."""
     for key in component:
         twin = twin_of.get(key, (key,))
         leads = kept if kept in twin else twin[0]
@@ -182,7 +192,6 @@ def _dispensable(
                 others,
             )
             continue
-        spoken_for.add(key)
         pairs = related.get(twin[0], {})
         best = max(pairs.values(), key=lambda pair: pair.score, default=None)
         direct = pairs.get(twin_of.get(kept, (kept,))[0], best)
@@ -251,6 +260,8 @@ class _Thumbs:
 
 
 def _thumbs(scans: ScanStore, ids: NDArray[np.int64]) -> NDArray[np.uint8] | Thumbs:
+    if not len(ids):  # an empty store does not know the type of its rows
+        return np.empty((0, THUMB, THUMB), np.uint8)
     thumbs = _Thumbs(scans, ids)
     return thumbs if len(ids) > IN_MEMORY else np.ascontiguousarray(thumbs[:])
 
@@ -264,6 +275,17 @@ def _files(project: Project, ids: list[int]) -> list[Path]:
     with project.catalog.read() as connection:
         places = image_rows.places(connection, ids)
     return [Path(places[key].location) for key in ids]
+
+
+def _of_absent(project: Project, ids: NDArray[np.int64]) -> list[Pair]:
+    """Pairs found before with an image that cannot be compared now."""
+    present = set(ids.tolist())
+    with project.catalog.read() as connection:
+        return [
+            pair
+            for pair in group_rows.pairs(connection, project.id, origin="detector")
+            if not {pair.first_id, pair.second_id} <= present
+        ]
 
 
 def _said(project: Project) -> dict[tuple[int, int], str]:

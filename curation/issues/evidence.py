@@ -51,6 +51,7 @@ class Evidence:
         labels: by image id, of the images that have one.
         out_of_fold: none where no model can be trained.
         copies: what looking for copies told; none where nobody looked.
+        least_score: a detector may leave out rows with a lower score that are no issue.
         report: told of the progress.
     """
 
@@ -62,4 +63,5 @@ class Evidence:
     labels: Mapping[int, LabelRow]
     out_of_fold: OutOfFold | None
     copies: "Looked | None" = None
+    least_score: float = 0.0
     report: Report = silent

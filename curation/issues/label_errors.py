@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.catalog import corrections
 from curation.issues.evidence import Evidence
 from curation.issues.outliers import choose_reference, find_space
 from curation.issues.table import Detector, Issue
@@ -192,10 +193,15 @@ def judge_sets(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> 
 
 
 def find(evidence: Evidence) -> Iterator[Issue]:
-    """Every labeled image of a class that has labels in two groups or more."""
+    """Every labeled image of a class that has labels in two groups or more.
+
+    Labels that were propagated are judged where they come from, and what a reviewer said of a label
+    outranks the verdict on it.
+    """
     if evidence.embeddings is None or evidence.out_of_fold is None:
         return
-    labeled = np.array([i in evidence.labels for i in evidence.ids.tolist()], dtype=bool)
+    own = {key for key, row in evidence.labels.items() if row.origin != "propagated"}
+    labeled = np.array([key in own for key in evidence.ids.tolist()], dtype=bool)
     ids, groups = evidence.ids[labeled], evidence.groups[labeled]
     keys = evidence.project.record.class_ids
     truth = _truth([evidence.labels[i].classes for i in ids.tolist()], keys)
@@ -223,16 +229,19 @@ def find(evidence: Evidence) -> Iterator[Issue]:
     else:
         judgement = judge_sets(truth, (model + votes.shares) / 2)
     say = _reason if single else _set_reason
+    with evidence.project.catalog.read() as connection:
+        reviewed = corrections.reviewed(connection, evidence.project.id)
     for row, image_id in enumerate(ids.tolist()):
         suggested = int(judgement.suggested[row])
+        is_issue = bool(judgement.is_issue[row]) and image_id not in reviewed
         missing = not truth[row, suggested]
         yield Issue(
             image_id=image_id,
             kind="wrong-label",
             score=float(judgement.score[row]),
-            is_issue=bool(judgement.is_issue[row]),
+            is_issue=is_issue,
             reason=say(names, truth[row], suggested, votes.counts[row], model[row]),
-            suggested_class_id=keys[suggested] if judgement.is_issue[row] and missing else None,
+            suggested_class_id=keys[suggested] if is_issue and missing else None,
         )
 
 

@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from curation import ingest, sources
 from curation import workspace as workspaces
-from curation.catalog import annotations, groups, issues
+from curation.catalog import annotations, audit, groups, issues
 from curation.errors import InputError
+from curation.issues import ACT
 from curation.issues.table import Issue
 from curation.workspace import Project
 from labeling import consensus
-from ui.cli import acts
+from ui.cli import acts, duplicates
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def run(project: Project, *words: str) -> str:
     """What a command prints on stdout; its error is raised."""
     app = typer.Typer()
     acts.register(app)
+    duplicates.register(app)
     done = CliRunner().invoke(
         app, [*words, "--workspace", str(project.workspace.path)], catch_exceptions=False
     )
@@ -51,6 +53,7 @@ def detect(project: Project, count: int) -> None:
     with project.catalog.write() as connection:
         rows = [Issue(key, "dark", 0.9, True, "mean brightness 3") for key in range(1, count + 1)]
         issues.replace(connection, project.id, ["dark"], rows)
+        audit.append(connection, project.id, act=ACT, subject={})
 
 
 def test_exclude__json_is_the_contract(project: Project) -> None:
@@ -67,6 +70,7 @@ def test_exclude__json_is_the_contract(project: Project) -> None:
     assert asked(project, "restore") == {
         "restored": 2,
         "act": 1,
+        "kind": "exclude",
         "images": names,
         "passed_over": 0,
     }
@@ -108,13 +112,13 @@ def test_propagate__and_back(project: Project) -> None:
         groups.regroup(connection, project.id, [[1, 2], [3, 4, 5]])
         annotations.add_imported(connection, project.id, {1: (bad,), 3: (ok,), 4: (bad,)})
         consensus.settle(connection, project, [1, 3, 4])
-    assert asked(project, "propagate", "--dry-run") == {
+    assert asked(project, "duplicates", "propagate", "--dry-run") == {
         "propagated": 1,
         "act": None,
         "images": ["01.png"],
         "conflicts": 1,
     }
-    assert run(project, "propagate").splitlines() == [
+    assert run(project, "duplicates", "propagate").splitlines() == [
         "Labeled 1 copies of labeled images.",
         "  01.png",
         "Passed over 1 whose copies are labeled differently; `labelloop issues --kind "
