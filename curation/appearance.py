@@ -8,6 +8,7 @@ Work is in two steps, because pictures are many and small: `tally` takes what Op
 picture, outside the interpreter's lock; `summarise` makes the numbers of many at once.
 """
 
+import math
 from typing import Any
 
 import cv2
@@ -103,9 +104,8 @@ def tally(picture: NDArray[np.uint8], into: np.void) -> None:
     Args:
         into: a row of `TALLY`, all zero.
     """
-    whole = picture
+    whole = luminance(picture)
     if picture.ndim == 3:
-        whole = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
         side = (_COLOUR_SIDE, _COLOUR_SIDE)
         into["colours"] = cv2.resize(picture, side, interpolation=cv2.INTER_NEAREST)
     into["thumb"] = thumbnail_of(whole)
@@ -134,6 +134,13 @@ def summarise(tallies: NDArray[Any]) -> NDArray[Any]:
         rows["noise"] = _noise(tallies)
         rows["sharpness"] = _sharpness(tallies, rows["noise"].astype(np.float64))
     return rows
+
+
+def luminance(picture: NDArray[np.uint8]) -> Grey:
+    """Grey levels (H, W) of a picture, 8-bit RGB (H, W, 3) or grey (H, W)."""
+    if picture.ndim == 2:
+        return picture
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def thumbnail_of(grey: Grey) -> Grey:
@@ -231,22 +238,23 @@ def _information(thumbs: NDArray[np.uint8]) -> Floats:
     bits = np.zeros(len(thumbs))
     for start in range(0, len(thumbs), _MOST_CHANNELS):
         part = slice(start, start + _MOST_CHANNELS)
-        level: Image8 = np.moveaxis(thumbs[part], 0, 2).astype(np.float32)  # pictures as channels
+        level = np.moveaxis(thumbs[part], 0, 2).astype(np.float32)  # pictures as channels
         for _ in range(_INFORMATION_BANDS):
             coarse = _channels(cv2.pyrDown(level))
             level -= _channels(cv2.pyrUp(coarse))
             level *= 1 / _INFORMATION_STEP
             level *= level
             level += 1
-            np.log2(level, out=level)
+            np.log(level, out=level)  # unlike log2 it is vectorised on every processor
             bits[part] += level.reshape(-1, level.shape[2]).sum(axis=0)
             level = coarse
-    return bits / (2 * THUMB**2)
+    return bits / (2 * math.log(2) * THUMB**2)
 
 
-def _channels(values: Image8) -> Image8:
+def _channels(values: Image8) -> NDArray[np.float32]:
     """With the axis of channels, which OpenCV drops where there is one."""
-    return values if values.ndim == 3 else values[..., None]
+    levels = np.asarray(values, np.float32)
+    return levels if levels.ndim == 3 else levels[..., None]
 
 
 def _put_colour(rows: NDArray[Any], colours: NDArray[np.uint8]) -> None:
@@ -265,8 +273,8 @@ def _put_colour(rows: NDArray[Any], colours: NDArray[np.uint8]) -> None:
     # Red to green, then yellow to blue.
     for opponent in (red - green, (red + green) * np.float32(0.5) - blue):
         centre = opponent.mean(axis=1, keepdims=True)
-        opponent -= centre
-        spread += np.einsum("ij,ij->i", opponent, opponent) / opponent.shape[1]
+        apart = opponent - centre
+        spread += np.einsum("ij,ij->i", apart, apart) / apart.shape[1]
         mean += centre[:, 0] ** 2
     strength = np.sqrt(spread) + 0.3 * np.sqrt(mean)
     rows["colourfulness"] = np.where(rows["chroma"] > 0, strength, 0)

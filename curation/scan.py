@@ -5,6 +5,7 @@ closely. Like embeddings, rows are kept by image id, and only missing ones are m
 """
 
 import hashlib
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,12 +14,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation import images
-from curation.appearance import APPEARANCE, measure
+from curation import appearance, images
+from curation.appearance import APPEARANCE, TALLY
 from curation.catalog import images as image_rows
 from curation.catalog.bulk import batched
 from curation.errors import UnreadableImage
@@ -26,16 +26,23 @@ from curation.progress import Report, silent
 from curation.shards import FLUSH_ROWS, FLUSH_SECONDS, Ids, Shards
 from curation.workspace import Project
 
-THUMB = 64
+THUMB = appearance.THUMB
 """Pixels of the thumbnail's sides; the picture is squashed into them, whatever its aspect."""
 
 READ_AT = 256
 """Pixels that the shorter side keeps where a JPEG can be decoded at reduced scale."""
 
 ROW = np.dtype([("thumb", np.uint8, (THUMB, THUMB)), *APPEARANCE.descr])
-FINGERPRINT = hashlib.sha256(f"1:{READ_AT}:{ROW.descr}".encode()).hexdigest()[:16]
+_MADE_BY = f"2:{READ_AT}:{appearance.VERSION}:{ROW.descr}"
+FINGERPRINT = hashlib.sha256(_MADE_BY.encode()).hexdigest()[:16]
 
 _CHUNK = 16
+_SMALL = 32 * 1024  # bytes of pixels
+
+# On small pictures OpenCV gives the interpreter's lock away and takes it back every few
+# microseconds. Threads that do so side by side are slower than one alone, so they take turns,
+# while the others decode.
+_TURN = threading.Lock()
 
 
 class ScanStore:
@@ -85,19 +92,15 @@ def scan(path: Path) -> NDArray[Any]:
     Raises:
         UnreadableImage: as `images.decode`.
     """
-    pixels = np.asarray(images.decode(path, at_least=READ_AT))
-    row = np.zeros((), ROW)
-    row["thumb"] = thumbnail_of(pixels)
-    appearance = np.array(measure(pixels), APPEARANCE)
-    for name in APPEARANCE.names or ():
-        row[name] = appearance[name]
-    return row
+    found = _scan_chunk([path])[0]
+    if isinstance(found, UnreadableImage):
+        raise found
+    return found
 
 
 def thumbnail_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey levels (64, 64) of a picture (H, W, 3), squashed."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA))
+    """Grey levels (64, 64) of a picture, RGB (H, W, 3) or grey (H, W), squashed."""
+    return appearance.thumbnail_of(appearance.luminance(pixels))
 
 
 def scan_many(
@@ -115,7 +118,7 @@ def scan_many(
     with ThreadPoolExecutor(count, thread_name_prefix="scan") as pool:
         try:
             while chunk := list(islice(source, _CHUNK)):
-                window.append(pool.submit(_attempt, chunk))
+                window.append(pool.submit(_scan_chunk, chunk))
                 if len(window) >= 2 * count:
                     yield from window.popleft().result()
             while window:
@@ -177,11 +180,26 @@ def _located(project: Project, ids: list[int]) -> Iterator[Path]:
         yield from (Path(places[key].location) for key in batch)
 
 
-def _attempt(paths: list[Path]) -> list[NDArray[Any] | UnreadableImage]:
-    found: list[NDArray[Any] | UnreadableImage] = []
-    for path in paths:
+def _scan_chunk(paths: Sequence[Path]) -> list[NDArray[Any] | UnreadableImage]:
+    tallies, rows = np.zeros(len(paths), TALLY), np.zeros(len(paths), ROW)
+    failed: dict[int, UnreadableImage] = {}
+    small: list[tuple[int, NDArray[np.uint8]]] = []
+    for index, path in enumerate(paths):
         try:
-            found.append(scan(path))
+            pixels = np.asarray(images.decode(path, at_least=READ_AT, keep_grey=True))
         except UnreadableImage as error:
-            found.append(error)
-    return found
+            failed[index] = error
+            continue
+        if pixels.nbytes <= _SMALL:
+            small.append((index, pixels))
+        else:
+            appearance.tally(pixels, tallies[index])
+    readable = [index for index in range(len(paths)) if index not in failed]
+    with _TURN:
+        for index, pixels in small:
+            appearance.tally(pixels, tallies[index])
+        measured = appearance.summarise(tallies[readable])
+    rows["thumb"] = tallies["thumb"]
+    for name in APPEARANCE.names or ():
+        rows[name][readable] = measured[name]
+    return [failed.get(index, rows[index, ...]) for index in range(len(paths))]

@@ -106,8 +106,8 @@ class Shards:
         known[known] = index.ids[places[known]] == wanted[known]
         if not known.all():
             raise NotFound(
-                f"{int((~known).sum())} of {len(wanted)} images have no {self._noun} yet (the first: "
-                f"image {int(wanted[~known][0])}). Run: {self._again}"
+                f"{int((~known).sum())} of {len(wanted)} images have no {self._noun} yet "
+                f"(the first: image {int(wanted[~known][0])}). Run: {self._again}"
             )
         kind = self.like()
         found = np.empty((len(wanted), *kind.shape[1:]), kind.dtype)

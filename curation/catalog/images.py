@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -19,6 +20,26 @@ from curation.errors import NotFound
 from curation.records import ImageRecord, NewImage, Place
 
 DRAW_BITS = 62
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How an image's file holds it.
+
+    Attributes:
+        id: of the image.
+        width: pixels, upright; 1 where it was never read, as are height and frames.
+        height: pixels, upright.
+        frames: more than 1 in animations and documents of several pages.
+        mode: Pillow's name of the pixel layout; empty where it was never read.
+    """
+
+    id: int
+    width: int
+    height: int
+    frames: int
+    mode: str
+
 
 # The columns of an ImageRecord.
 RECORD = (
@@ -271,6 +292,14 @@ def places(connection: Connection, ids: Sequence[int]) -> dict[int, Place]:
         for row in connection.execute(query.where(images.c.id.in_(batch))):
             found[row.id] = Place(row.name, row.location, row.source_id, row.uri)
     return found
+
+
+def stored(connection: Connection, ids: Sequence[int]) -> Iterator[Stored]:
+    """How the files of these images hold them, in any order; read batch by batch."""
+    columns = (images.c.id, images.c.width, images.c.height, images.c.frames, images.c.mode)
+    for batch in batched(ids):
+        for row in connection.execute(select(*columns).where(images.c.id.in_(batch))):
+            yield Stored(row.id, row.width or 1, row.height or 1, row.frames or 1, row.mode or "")
 
 
 def draws(connection: Connection, ids: Sequence[int]) -> dict[int, int]:

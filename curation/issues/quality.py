@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
 
 from curation.appearance import APPEARANCE
+from curation.catalog import images as image_rows
 from curation.catalog.bulk import batched
-from curation.catalog.schema import images
 from curation.issues.evidence import Evidence
 from curation.issues.table import Detector, Issue, Kind
 from curation.issues.thresholds import FEWEST, deviants, rank, score_beyond, threshold
@@ -162,19 +161,23 @@ def judge(appearance: Rows, files: Files) -> dict[Kind, Verdict]:
 
 
 def find(evidence: Evidence) -> Iterator[Issue]:
-    """A row for every image and kind, by ascending image id."""
+    """A row for every image and kind from `evidence.least_score` on, by ascending image id."""
     if not len(evidence.ids):
         return
     verdicts = judge(_appearance(evidence), _files(evidence))
-    for index, image_id in enumerate(evidence.ids.tolist()):
-        for kind, verdict in verdicts.items():
-            yield Issue(
-                image_id=image_id,
-                kind=kind,
-                score=float(verdict.score[index]),
-                is_issue=bool(verdict.is_issue[index]),
-                reason=verdict.reason(index),
-            )
+    kept = np.stack(
+        [found.is_issue | (found.score >= evidence.least_score) for found in verdicts.values()]
+    )
+    kinds = list(verdicts)
+    for index, number in np.argwhere(kept.T).tolist():
+        verdict = verdicts[kinds[number]]
+        yield Issue(
+            image_id=int(evidence.ids[index]),
+            kind=kinds[number],
+            score=float(verdict.score[index]),
+            is_issue=bool(verdict.is_issue[index]),
+            reason=verdict.reason(index),
+        )
 
 
 DETECTOR = Detector(kinds=KINDS, needs_embeddings=False, find=find)
@@ -344,12 +347,10 @@ def _appearance(evidence: Evidence) -> Rows:
 def _files(evidence: Evidence) -> Files:
     count = len(evidence.ids)
     sizes, mode = np.ones((count, 3), np.int64), np.full(count, "", "U10")
-    columns = images.c.id, images.c.width, images.c.height, images.c.frames, images.c.mode
     at = {image_id: index for index, image_id in enumerate(evidence.ids.tolist())}
-    for batch in batched(evidence.ids.tolist()):
-        with evidence.project.catalog.read() as connection:
-            for row in connection.execute(select(*columns).where(images.c.id.in_(batch))):
-                index = at[row.id]
-                sizes[index] = row.width or 1, row.height or 1, row.frames or 1
-                mode[index] = row.mode or ""
+    with evidence.project.catalog.read() as connection:
+        for row in image_rows.stored(connection, evidence.ids.tolist()):
+            index = at[row.id]
+            sizes[index] = row.width, row.height, row.frames
+            mode[index] = row.mode
     return Files(width=sizes[:, 0], height=sizes[:, 1], mode=mode, frames=sizes[:, 2])

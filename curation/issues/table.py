@@ -58,6 +58,7 @@ class Detector:
         needs_embeddings: whether the project must be embedded first.
         find: judges the images of the evidence; rows in ascending order of image ids, one for each
             image and kind that it can judge, or, where a kind is about pairs, only what it found.
+            Rows below `evidence.least_score` that are no issue may be left out.
         needs_copies: whether the groups of copies must be up to date first.
     """
 

@@ -182,3 +182,27 @@ def test_many__more_than_one_statement_holds(catalog: Catalog) -> None:
         assert [key for key, _ in images.usable(connection, project.id)] == ids
         images.set_state(connection, ids[:1500], "excluded", reason="by hand")
         assert images.count_by_state(connection, project.id) == {"excluded": 1500, "ok": 1000}
+
+
+def test_stored__how_files_hold_the_images_also_where_nobody_could_read_them(
+    catalog: Catalog,
+) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        plain = add_images(connection, project, hashes(1500))
+        source = images.add_source(connection, project.id, "/more")
+        rows = [
+            NewImage(
+                name="strip.gif", origin="a", location="a", width=9, height=4, frames=3, mode="P"
+            ),
+            NewImage(name="bad.png", origin="b", location="b", reason="truncated"),
+        ]
+        ids = images.add(connection, project.id, rows, source_id=source, seed=7)
+    with catalog.read() as connection:
+        found = {row.id: row for row in images.stored(connection, [*plain, *ids.values()])}
+        assert list(images.stored(connection, [])) == []
+    assert sorted(found) == sorted([*plain, *ids.values()])
+    strip, bad = found[ids["strip.gif"]], found[ids["bad.png"]]
+    assert (strip.width, strip.height, strip.frames, strip.mode) == (9, 4, 3, "P")
+    assert (bad.width, bad.height, bad.frames, bad.mode) == (1, 1, 1, "")
+    assert (found[plain[-1]].width, found[plain[-1]].height) == (8, 8)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,24 @@ def test_find__one_row_for_every_image_and_kind_in_order(project: Project, tmp_p
     issues = {(names[issue.image_id], issue.kind) for issue in found if issue.is_issue}
     assert issues == {("night.png", "dark"), ("print.jpg", "odd-exif")}
     assert all(0 <= issue.score <= 1 and issue.reason for issue in found)
+
+
+def test_find__from_a_score_on_leaves_out_only_lower_rows_that_are_no_issue(
+    project: Project, tmp_path: Path
+) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    for index, image in enumerate(crops(20)):
+        image.save(root / f"{index:02d}.png")
+    wall(crops(1)[0]).save(root / "wall.png")
+    evidence = evidence_of(project, root)
+    every = list(quality.find(evidence))
+    some = list(quality.find(replace(evidence, least_score=0.3)))
+    assert some == [issue for issue in every if issue.is_issue or issue.score >= 0.3]
+    assert 1 < len(some) < len(every)
+    assert list(quality.find(replace(evidence, least_score=1.1))) == [
+        issue for issue in every if issue.is_issue
+    ]
 
 
 def test_find__empty_project_gives_an_empty_table(project: Project) -> None:
