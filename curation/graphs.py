@@ -37,7 +37,8 @@ def trace(model: nn.Module, preprocessing: Preprocessing, *, batch: int) -> Any:
     """
     example = torch.zeros(batch, 3, preprocessing.size, preprocessing.size)
     with torch.inference_mode(), _quiet():
-        return torch.jit.trace(model, example, strict=False, check_trace=False)
+        tracer: Any = torch.jit.trace  # has no types
+        return tracer(model, example, strict=False, check_trace=False)
 
 
 def export(openvino: Any, traced: Any, preprocessing: Preprocessing, *, batch: int) -> Any:

@@ -3,6 +3,7 @@
 Functions return what the command line prints with `--json`, as those of `ui/wiring.py` do.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from curation import acts
 from curation.catalog import images as image_rows
 from curation.catalog import issues as issue_rows
 from curation.catalog import labels
+from curation.catalog.issues import IssueRow
 from curation.errors import InputError
 from curation.progress import Report, silent
 from curation.workspace import Project
@@ -71,7 +73,32 @@ def list_issues(
     counts = dict.fromkeys(kinds, 0)
     for row in rows:
         counts[row.kind] += row.is_issue
-    return {"counts": counts, "issues": found}
+    listed = {"counts": counts, "issues": found}
+    if "wrong-label" in kinds:
+        listed["confusions"] = _confusions(project, rows)
+    return listed
+
+
+def _confusions(project: Project, rows: Sequence[IssueRow]) -> list[dict[str, Any]]:
+    """How often each class is likely taken for each other one, the most frequent first."""
+    names = dict(zip(project.record.class_ids, project.record.classes, strict=True))
+    suspects = {
+        row.image_id: row.suggested_class_id
+        for row in rows
+        if row.kind == "wrong-label" and row.is_issue and row.suggested_class_id is not None
+    }
+    with project.catalog.read() as connection:
+        labeled = labels.get(connection, list(suspects))
+        totals = labels.count_by_class(connection, project.id)
+    pairs = Counter(
+        (names[labeled[key].classes[0]], names[suggested])
+        for key, suggested in suspects.items()
+        if key in labeled and len(labeled[key].classes) == 1
+    )
+    return [
+        {"label": given, "suggested_label": suggested, "count": n, "of": totals[given]}
+        for (given, suggested), n in pairs.most_common()
+    ]
 
 
 def review_wrong_labels(

@@ -73,23 +73,6 @@ class Judgement:
     probabilities: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """How often images of one class are labeled as another.
-
-    Attributes:
-        given: class index of the label.
-        true: class index that it should be.
-        share: of all labels, 0 to 1, estimated by confident learning.
-        count: that share of the labels there are, rounded.
-    """
-
-    given: int
-    true: int
-    share: float
-    count: int
-
-
 def vote(X: Floats, truth: NDArray[np.int64], groups: Ids, *, nearest: int = NEAREST) -> Votes:
     """Ask the nearest labeled images of other groups.
 
@@ -150,25 +133,6 @@ def judge(y: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Judgement
     worst = np.argsort(-score, kind="stable")[:count]
     is_issue[worst] = score[worst] > LIKELY
     return Judgement(score, is_issue, suggested, probabilities)
-
-
-def confusions(y: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[Confusion]:
-    """How often each class is labeled as each other one, the most frequent first.
-
-    Args:
-        y: (N,) class indices; every class occurs.
-        probabilities: (N, C) of a `Judgement`.
-    """
-    from cleanlab.count import estimate_joint
-
-    joint = np.asarray(estimate_joint(y, probabilities))
-    pairs = [
-        Confusion(given, true, float(joint[given, true]), round(len(y) * joint[given, true]))
-        for given in range(len(joint))
-        for true in range(len(joint))
-        if given != true and joint[given, true] > 0
-    ]
-    return sorted(pairs, key=lambda pair: -pair.share)
 
 
 def judge_sets(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Judgement:

@@ -122,7 +122,7 @@ def test_issues__the_worst_labels_come_first(shop: Path) -> None:
 
 def test_issues__json_is_the_contract(shop: Path) -> None:
     said = asked(shop, "issues", "--last")
-    assert set(said) == {"counts", "issues"}
+    assert set(said) == {"counts", "issues", "confusions"}
     keys = {"image", "kind", "score", "is_issue", "reason", "related", "suggested_label"}
     for row in said["issues"]:
         assert set(row) == keys
@@ -131,6 +131,14 @@ def test_issues__json_is_the_contract(shop: Path) -> None:
     assert said["counts"]["near-duplicate"] == sum(
         row["kind"] == "near-duplicate" for row in said["issues"]
     )
+
+
+def test_issues__says_which_classes_are_confused(shop: Path) -> None:
+    said = asked(shop, "issues", "--last", "--kind", "wrong-label")
+    assert sum(row["count"] for row in said["confusions"]) == said["counts"]["wrong-label"]
+    for row in said["confusions"]:
+        assert 1 <= row["count"] <= row["of"]
+        assert row["label"] != row["suggested_label"]
 
 
 def test_issues__for_people_says_how_many_and_the_worst(shop: Path) -> None:

@@ -83,7 +83,21 @@ def _lines(result: dict[str, Any]) -> list[str]:
         lines.append(f"  {kind:16} {n:,}")
         worst = [row for row in result["issues"] if row["kind"] == kind and row["is_issue"]]
         for row in worst[:_SHOWN_EACH]:
-            hint = f"; perhaps {row['suggested_label']}" if row["suggested_label"] else ""
-            lines.append(f"    {row['image']}: {row['reason']}{hint}")
+            lines.append(f"    {row['image']}: {row['reason']}{_hint(row)}")
+    confusions = [
+        f"{row['count']} of {row['of']:,} {row['label']} ({row['suggested_label']})"
+        for row in result.get("confusions", [])[:_SHOWN_EACH]
+    ]
+    if confusions:
+        lines.append(f"Labels that look wrong most often: {', '.join(confusions)}.")
     lines.append("All of them: --json. Take some out: labelloop exclude --kind K --dry-run")
+    if "wrong-label" in found:
+        lines.append("Ask people again: labelloop issues --kind wrong-label --to-label-studio")
     return lines
+
+
+def _hint(row: dict[str, Any]) -> str:
+    """What the label should be, where the reason does not say so."""
+    if row["kind"] == "wrong-label" or not row["suggested_label"]:
+        return ""
+    return f"; perhaps {row['suggested_label']}"

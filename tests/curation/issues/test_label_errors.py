@@ -116,17 +116,6 @@ def test_vote__more_asked_than_there_are() -> None:
     assert (votes.counts.sum(axis=1) == 5).all()
 
 
-def test_confusions__the_planted_pair_comes_first() -> None:
-    X, y = images(400, classes=4)
-    given = y.copy()
-    given[np.flatnonzero(y == 2)[:20]] = 0
-    found = judged(X, given, np.arange(400))
-    pairs = label_errors.confusions(given, found.probabilities)
-    assert (pairs[0].given, pairs[0].true) == (0, 2)
-    assert 10 <= pairs[0].count <= 25
-    assert pairs[0].share == pytest.approx(pairs[0].count / 400, abs=0.5 / 400)
-
-
 def test_judge_sets__a_class_too_many_and_a_class_too_few() -> None:
     X, y = images(300)
     truth = np.eye(3, dtype=np.int64)[y]

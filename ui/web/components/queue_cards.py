@@ -56,7 +56,7 @@ def _what_next(found: queues.Work) -> str:
     if found.waiting:
         return (
             "Label Studio opens in a new tab. A number key chooses a class, Ctrl+Enter submits it "
-            "and brings the next image. A guess is ticked already: Ctrl+Enter alone accepts it."
+            "and brings the next image. What is ticked already, Ctrl+Enter alone accepts."
         )
     if found.choosing:
         return "Nothing waits. The round under way fills the queue in a moment."

@@ -1,13 +1,14 @@
 """All that is known about one image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from curation.catalog import annotations, corrections, images, labels, rounds, runs
+from curation.catalog import acts, annotations, corrections, images, labels, rounds, runs
+from curation.catalog.acts import Act
 from curation.catalog.corrections import Doubt
 from curation.records import ImageRecord, LabelRow, ProjectRecord
 from curation.workspace import Project
@@ -46,6 +47,7 @@ def of(project: Project, name: str, *, now: datetime) -> History:
         answers = annotations.history(connection, record.id)
         sent = rounds.of_image(connection, record.id)
         doubts = corrections.of_image(connection, record.id)
+        done = acts.of_image(connection, record.id)
         source_id = labels.source_of(connection, record.id)
         source = images.get(connection, source_id).name if source_id else ""
         metadata = images.metadata_of(connection, record.id)
@@ -56,7 +58,16 @@ def of(project: Project, name: str, *, now: datetime) -> History:
         prediction=_prediction(project.record, prediction),
         facts=_facts(record, label, source, prediction),
         metadata=pd.DataFrame(sorted(metadata.items()), columns=["column", "value"]),
-        events=_events(project.record, answers, sent, doubts, now=now),
+        events=_events(
+            [
+                *_sent(sent),
+                *_answered(project.record, [one for one in answers if not _is_review(one)]),
+                *_doubted(project.record, doubts),
+                *_answered(project.record, [one for one in answers if _is_review(one)]),
+                *_curated(record, done),
+            ],
+            now=now,
+        ),
     )
 
 
@@ -113,49 +124,58 @@ _PRELABELS = {"accepted": "pre-label accepted", "corrected": "pre-label correcte
 _REVIEWS = {"accepted": "label accepted", "corrected": "label corrected", "none": ""}
 
 
-def _events(
-    project: ProjectRecord,
-    answers: list[dict[str, Any]],
-    sent: list[dict[str, Any]],
-    doubts: list[tuple[Doubt, datetime]],
-    *,
-    now: datetime,
-) -> pd.DataFrame:
-    found: list[tuple[datetime, str, str, str]] = []
+Event = tuple[datetime, str, str, str]
+"""When, what, who, details."""
+
+
+def _events(found: list[Event], *, now: datetime) -> pd.DataFrame:
+    """The newest first; of those of one second the last one of the list."""
+    ordered = sorted(found, key=lambda event: event[0])
+    return pd.DataFrame(
+        [(wording.ago(when, now=now), *rest) for when, *rest in reversed(ordered)],
+        columns=["when", "what", "who", "details"],
+    )
+
+
+def _answered(project: ProjectRecord, answers: list[dict[str, Any]]) -> Iterator[Event]:
     for answer in answers:
         details = [(_REVIEWS if _is_review(answer) else _PRELABELS)[answer["prelabel"]]]
         if answer["seconds"] is not None:
             details.append(f"{answer['seconds']:.1f} s")
-        found.append(
-            (
-                answer["created_at"],
-                _said(project, answer),
-                answer["annotator"],
-                ", ".join(filter(None, details)),
-            )
-        )
+        said = ", ".join(filter(None, details))
+        yield answer["created_at"], _said(project, answer), answer["annotator"], said
+
+
+def _sent(sent: list[dict[str, Any]]) -> Iterator[Event]:
     for row in sent:
         what = f"Sent to people by round {row['number']}"
         queue = "reserve" if row["queue"] == "reserve" else f"rank {row['rank'] + 1} of the batch"
-        found.append(
-            (
-                row["created_at"],
-                what,
-                "labelloop",
-                " · ".join(part for part in (queue, row["reason"]) if part),
-            )
-        )
+        yield row["created_at"], what, "labelloop", _joined(queue, row["reason"])
+
+
+def _doubted(project: ProjectRecord, doubts: list[tuple[Doubt, datetime]]) -> Iterator[Event]:
     for doubt, when in doubts:
-        details = [doubt.reason]
+        hint = ""
         if doubt.suggested_class_id is not None:
-            details.insert(0, f"suggested {_names(project, [doubt.suggested_class_id])}")
+            hint = f"suggested {_names(project, [doubt.suggested_class_id])}"
         what = f"Sent to a reviewer, labeled {_names(project, doubt.classes)}"
-        found.append((when, what, "labelloop", " · ".join(filter(None, details))))
-    found.sort(key=lambda event: event[0], reverse=True)
-    return pd.DataFrame(
-        [(wording.ago(when, now=now), *rest) for when, *rest in found],
-        columns=["when", "what", "who", "details"],
-    )
+        yield when, what, "labelloop", _joined(hint, doubt.reason)
+
+
+def _curated(record: ImageRecord, done: list[Act]) -> Iterator[Event]:
+    for act in done:
+        if act.kind == "exclude":
+            what = "Excluded"
+            # Images can be brought back one by one, too.
+            after = "brought back since" if act.undone or record.state != "excluded" else ""
+        else:
+            what, after = "Given the label of a copy", "taken back since" if act.undone else ""
+        kinds = ", ".join(act.subject.get("kinds", ()))
+        yield act.created_at, what, "curator", _joined(act.reason or kinds, after)
+
+
+def _joined(*parts: str) -> str:
+    return " · ".join(filter(None, parts))
 
 
 def _is_review(answer: dict[str, Any]) -> bool:
