@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curation.catalog import corrections as ledger
+from curation.catalog import remote
 from curation.catalog.corrections import Doubt, Listed
 from curation.catalog.remote import RemoteQueue
 from curation.progress import Report, silent
@@ -26,6 +27,7 @@ def offer(
     rows: Sequence[Doubt],
     *,
     shelf: Shelf,
+    most: int | None = None,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Puts labels in doubt before reviewers, worst first; twice is the same as once.
@@ -33,10 +35,19 @@ def offer(
     What still waits of earlier offers keeps its place by its score among the new ones. A label that
     a reviewer has judged is not asked again until it changes.
 
+    Args:
+        project: whose labels they are.
+        connection: to where.
+        rows: the doubts; those that come first are taken first.
+        shelf: where Label Studio reads images from.
+        most: how many may wait in all, before nothing more is taken.
+        report: told how many are there.
+
     Returns:
         offered: how many are new; already: how many wait already, or were judged as they are;
-        left_out: how many are labeled otherwise by now, or cannot be shown; waiting: how many the
-        queue holds now; url: where they are answered, empty if there never was anything to ask.
+        left_out: how many are labeled otherwise by now, cannot be shown, or are in the reserve,
+        where people answer without a hint; waiting: how many the queue holds now; url: where they
+        are answered, empty if there never was anything to ask.
 
     Raises:
         LabelStudioError: something of it was refused; what is there already is found at the next
@@ -46,7 +57,7 @@ def offer(
     if queue is not None:
         answers.pull(project, connection, queue, report=report)
     with project.catalog.read() as reading:
-        decision = ledger.decide(reading, project.id, rows)
+        decision = ledger.decide(reading, project.id, rows, most=most)
     if queue is not None:
         _take_back(project, connection, queue, {*decision.fresh, *decision.outdated})
     with project.catalog.write() as writing:
@@ -66,10 +77,22 @@ def offer(
     }
 
 
-def reviewed(project: Project) -> set[int]:
-    """Images whose label, as it is now, a reviewer has accepted, set or passed on."""
+def withdraw(project: Project, connection: Connection) -> int:
+    """Takes back the tasks of labels that need no review any more, or must not be shown.
+
+    They were labeled otherwise meanwhile, set aside, or drawn into the reserve.
+
+    Returns:
+        How many were taken back.
+    """
+    queue = queues.find(project, connection).get("correction")
+    if queue is None:
+        return 0
     with project.catalog.read() as reading:
-        return ledger.reviewed(reading, project.id)
+        outdated = set(ledger.outdated(reading, project.id))
+        gone = outdated & set(remote.tasks(reading, queue.id))
+    _take_back(project, connection, queue, gone)
+    return len(gone)
 
 
 def send(

@@ -35,10 +35,13 @@ def offer(
 ) -> None:
     """Puts the round's ledger before people, in its order; twice is the same as once.
 
+    Labels in doubt whose image is in the reserve by now are not shown to reviewers any more.
+
     Raises:
         LabelStudioError: something of it was refused; what is there already is found at the next
             call.
     """
+    corrections.withdraw(project, connection)
     with project.catalog.read() as reading:
         reserve_rows = rounds.ledger(reading, round.id, queue="reserve")
         batch_rows = rounds.ledger(reading, round.id, queue="batch")

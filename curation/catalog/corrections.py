@@ -2,11 +2,12 @@
 
 Each offering that brings something new is a numbered list, and holds what still waits of the list
 before it; so the newest list is all that is asked now, in one order. A label counts as judged when
-a reviewer confirmed it, set it, or passed it on; asking again takes another label.
+a reviewer confirmed it, set it, or passed it on; asking again takes another label. Images of the
+reserve are never asked about: who answers those must not be shown a label.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -58,8 +59,8 @@ class Decision:
         doubts: the new list, worst first; empty where nothing is new.
         fresh: images of the list that the one before does not hold.
         already: how many wait already, or were judged as they are.
-        left_out: how many are labeled otherwise by now, or cannot be shown.
-        outdated: images that wait although their label has changed since, or cannot be shown.
+        left_out: how many are labeled otherwise by now, cannot be shown, or are in the reserve.
+        outdated: images that wait although the like has become true of them since.
         version_id: the newest annotation version that this rests on.
     """
 
@@ -71,11 +72,21 @@ class Decision:
     version_id: int
 
 
-def decide(connection: Connection, project_id: int, doubts: Sequence[Doubt]) -> Decision:
-    """Which of these doubts are worth a reviewer's time, beside those that wait; writes nothing."""
+def decide(
+    connection: Connection, project_id: int, doubts: Sequence[Doubt], *, most: int | None = None
+) -> Decision:
+    """Which of these doubts are worth a reviewer's time, beside those that wait; writes nothing.
+
+    A doubt about a propagated label is one about the label it comes from: one answer mends both.
+
+    Args:
+        doubts: those that come first are taken first.
+        most: how many may wait in all, before nothing more is taken.
+    """
+    doubts = _about_sources(connection, doubts)
     open_rows = [row.doubt for row in _open(connection, project_id)]
     wanted = [doubt.image_id for doubt in doubts]
-    now = _labels(connection, [*wanted, *(doubt.image_id for doubt in open_rows)])
+    now = _askable(connection, [*wanted, *(doubt.image_id for doubt in open_rows)])
     judged = _judged(connection, project_id)
     waits = [doubt for doubt in open_rows if now.get(doubt.image_id) == doubt.classes]
     taken = {doubt.image_id for doubt in waits}
@@ -88,7 +99,7 @@ def decide(connection: Connection, project_id: int, doubts: Sequence[Doubt]) -> 
             left_out += 1
         elif key in taken or key in fresh or label in judged.get(key, ()):
             already += 1
-        else:
+        elif most is None or len(taken) + len(fresh) < most:
             fresh[key] = doubt
     merged = sorted([*waits, *fresh.values()], key=lambda doubt: -doubt.score)
     return Decision(
@@ -101,6 +112,16 @@ def decide(connection: Connection, project_id: int, doubts: Sequence[Doubt]) -> 
         ),
         version_id=annotations.newest_version(connection, project_id),
     )
+
+
+def _about_sources(connection: Connection, doubts: Sequence[Doubt]) -> list[Doubt]:
+    sources = labels.sources_of(connection, [doubt.image_id for doubt in doubts])
+    askable = _askable(connection, list(sources.values()))
+    return [
+        replace(doubt, image_id=source) if source in askable else doubt
+        for doubt in doubts
+        for source in [sources.get(doubt.image_id)]
+    ]
 
 
 def write(connection: Connection, project_id: int, decision: Decision) -> None:
@@ -172,11 +193,19 @@ def mark_pushed(
 def waiting(connection: Connection, project_id: int) -> list[int]:
     """Images that no reviewer has answered or skipped yet, worst first.
 
-    Those that were labeled otherwise meanwhile do not count: what was to be judged is gone.
+    Those that were labeled otherwise meanwhile do not count: what was to be judged is gone. Nor do
+    those that joined the reserve.
     """
     rows = [row.doubt for row in _open(connection, project_id)]
-    now = _labels(connection, [doubt.image_id for doubt in rows])
+    now = _askable(connection, [doubt.image_id for doubt in rows])
     return [doubt.image_id for doubt in rows if now.get(doubt.image_id) == doubt.classes]
+
+
+def outdated(connection: Connection, project_id: int) -> list[int]:
+    """Images of the newest list without a review that do not wait any more; see `waiting`."""
+    still = set(waiting(connection, project_id))
+    rows = [row.doubt.image_id for row in _open(connection, project_id)]
+    return [image_id for image_id in rows if image_id not in still]
 
 
 def reviewed(connection: Connection, project_id: int) -> set[int]:
@@ -250,6 +279,12 @@ def _labels(connection: Connection, image_ids: Sequence[int]) -> dict[int, Class
     known = images.get_many(connection, image_ids)
     found = labels.get(connection, [key for key, image in known.items() if image.state == "ok"])
     return {key: _ordered(row.classes) for key, row in found.items()}
+
+
+def _askable(connection: Connection, image_ids: Sequence[int]) -> dict[int, Classes]:
+    """The labels of those of these images that a reviewer may be asked about."""
+    known = images.get_many(connection, image_ids)
+    return _labels(connection, [key for key, image in known.items() if not image.reserve])
 
 
 def _ordered(classes: Sequence[int]) -> Classes:

@@ -183,7 +183,18 @@ def take_back(connection: Connection, image_ids: Sequence[int]) -> list[int]:
 
 def source_of(connection: Connection, image_id: int) -> int | None:
     """The copy that this image's label was propagated from, if it was."""
-    return connection.scalar(select(labels.c.source_id).where(labels.c.image_id == image_id))
+    return sources_of(connection, [image_id]).get(image_id)
+
+
+def sources_of(connection: Connection, image_ids: Sequence[int]) -> dict[int, int]:
+    """By image the copy that its label was propagated from, for those of these where it was."""
+    found: dict[int, int] = {}
+    for batch in batched(image_ids):
+        query = select(labels.c.image_id, labels.c.source_id).where(
+            labels.c.image_id.in_(batch), labels.c.source_id.is_not(None)
+        )
+        found.update({row.image_id: row.source_id for row in connection.execute(query)})
+    return found
 
 
 def count(connection: Connection, project_id: int) -> int:

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from curation.catalog import Catalog, Connection, annotations, corrections, images, remote
+from curation.catalog import (
+    Catalog,
+    Connection,
+    annotations,
+    corrections,
+    images,
+    labels,
+    remote,
+    reserve,
+)
 from curation.catalog.corrections import Decision, Doubt
 from curation.records import ProjectRecord
 from tests.catalog.rows import add_images, add_label, add_project, answer, hashes, put_answers
@@ -93,6 +102,60 @@ def test_decide__leaves_out_what_is_labeled_otherwise_or_cannot_be_shown(
         rows = [doubt(project, key) for key in (*ids[:3], unlabeled)]
         found = offer(connection, project, rows)
         assert (found.fresh, found.left_out) == ((ids[2],), 3)
+
+
+def test_decide__never_asks_about_the_reserve(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project, ids = begin(connection)
+        offer(connection, project, [doubt(project, key) for key in ids])
+        corrections.mark_pushed(connection, project.id, 1, ids)
+        assert corrections.outdated(connection, project.id) == []
+        # Drawn while labels are in doubt already.
+        reserve.freeze(connection, project.id)
+        kept = {row.image_id for row in reserve.rows(connection, project.id)}
+        others = set(ids) - kept
+        assert kept
+        assert others
+        assert set(corrections.waiting(connection, project.id)) == others
+        assert set(corrections.outdated(connection, project.id)) == kept
+        found = offer(connection, project, [doubt(project, key) for key in ids])
+        assert counts(found) == (0, len(others), len(kept))
+        assert set(found.outdated) == kept
+
+
+def test_decide__at_most_so_many_wait(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project, ids = begin(connection)
+        ok, _ = project.class_ids
+        rows = [doubt(project, key, 0.9 - rank / 10) for rank, key in enumerate(ids)]
+        take = corrections.decide(connection, project.id, rows, most=2)
+        assert take.fresh == tuple(ids[:2])
+        corrections.write(connection, project.id, take)
+        assert corrections.decide(connection, project.id, rows, most=2).fresh == ()
+        # What was judged makes room for what comes next.
+        review(connection, project, 71, ids[0], ok)
+        take = corrections.decide(connection, project.id, rows, most=2)
+        assert (take.fresh, take.already) == ((ids[2],), 2)
+
+
+def test_decide__one_answer_for_a_label_and_its_copies(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        ok, bad = project.class_ids
+        source, *copies = add_images(connection, project, ["same", "same", "same"])
+        add_label(connection, project, source, ok)
+        labeled = labels.get(connection, [source])[source]
+        labels.propagate(connection, project.id, dict.fromkeys(copies, labeled))
+        rows = [doubt(project, key, score) for key, score in ((copies[0], 0.9), (source, 0.8))]
+        found = offer(connection, project, [*rows, doubt(project, copies[1], 0.7)])
+        assert (found.fresh, found.already) == ((source,), 2)
+        review(connection, project, 71, source, bad)
+        assert {row.classes for row in labels.get(connection, copies).values()} == {(bad,)}
+        again = replace(doubt(project, copies[1]), classes=(bad,))
+        assert counts(offer(connection, project, [again])) == (0, 1, 0)
+        # Whoever set the labeled one aside left only its copies to be asked about.
+        images.set_state(connection, [source], "excluded", reason="copy")
+        assert offer(connection, project, [again]).fresh == (copies[1],)
 
 
 def test_decide__a_label_that_changed_while_it_waited(catalog: Catalog) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
-from curation.catalog import annotations, labels, remote, reserve, rounds
+from curation.catalog import annotations, labels, remote, reserve, schema
 from curation.catalog import corrections as ledger
 from curation.catalog import images as image_rows
 from curation.catalog.corrections import Doubt
+from curation.catalog.schema import annotations as annotation_rows
 from curation.errors import LabelStudioError, LabelStudioProjectGone
 from curation.records import LedgerRow
 from labeling import consensus, corrections, push, queues, sync, tasks
@@ -52,6 +54,14 @@ def doubts(bench: Bench, image_ids: Sequence[int], suggested: str = "dent") -> l
         )
         for rank, key in enumerate(image_ids)
     ]
+
+
+def outside_reserve(bench: Bench) -> list[int]:
+    """Images that reviewers may be asked about, once the reserve is drawn."""
+    with bench.project.catalog.write() as writing:
+        reserve.freeze(writing, bench.project.id)
+        found = image_rows.get_many(writing, bench.ids())
+    return [key for key in bench.ids() if not found[key].reserve]
 
 
 def offer(bench: Bench, rows: Sequence[Doubt]) -> dict[str, Any]:
@@ -98,6 +108,11 @@ def waiting(bench: Bench) -> list[int]:
         return remote.waiting(reading, bench.project.id, "correction")
 
 
+def reviewed(bench: Bench) -> set[int]:
+    with bench.project.catalog.read() as reading:
+        return ledger.reviewed(reading, bench.project.id)
+
+
 def test_offer__shows_the_label_and_why_it_is_in_doubt_worst_first(bench: Bench) -> None:
     order = list(reversed(bench.ids()))[:5]
     said = offer(bench, doubts(bench, order))
@@ -135,6 +150,19 @@ def test_offer__twice_is_the_same_as_once(bench: Bench) -> None:
     assert [task.id for task in after] == [task.id for task in before]
     assert [len(task.predictions) for task in after] == [1] * 5
     assert counts(offer(bench, [])) == (0, 0, 0)
+
+
+def test_offer__at_most_so_many_wait(bench: Bench) -> None:
+    rows = doubts(bench, bench.ids()[:5])
+
+    def offered() -> tuple[int, int]:
+        said = corrections.offer(bench.project, bench.admin, rows, shelf=bench.shelf, most=2)
+        return said["offered"], said["waiting"]
+
+    assert [offered(), offered()] == [(2, 2), (0, 2)]
+    review(bench, bench.admin, bench.ids()[0], "scratch")
+    assert offered() == (1, 2)
+    assert waiting(bench) == bench.ids()[1:3]
 
 
 def test_offer__nothing_makes_no_project(bench: Bench) -> None:
@@ -225,7 +253,7 @@ def test_pull__the_reviewer_corrects_accepts_or_skips(bench: Bench) -> None:
     assert [row["prelabel"] for row in said] == ["corrected", "accepted"]
     assert [row["queue"] for row in said] == ["correction"] * 2
 
-    assert corrections.reviewed(bench.project) == set(ids[:3])
+    assert reviewed(bench) == set(ids[:3])
     assert waiting(bench) == [ids[3]]
     assert counts(offer(bench, rows)) == (0, 3, 1)
     assert counts(offer(bench, doubts(bench, ids[:4], "ok"))) == (0, 4, 0)
@@ -262,7 +290,7 @@ def test_pull__two_reviewers_the_later_one_decides(bench: Bench) -> None:
 
 
 def test_pull__a_review_outranks_the_batch_until_it_is_deleted(bench: Bench) -> None:
-    (image_id, *_) = ids = bench.ids()
+    (image_id, *_) = ids = outside_reserve(bench)
     bench.send(ids[:2])
     with bench.studio.annotator() as ann, bench.studio.annotator() as bob:
         for person in (ann, bob):
@@ -284,7 +312,7 @@ def test_pull__a_review_outranks_the_batch_until_it_is_deleted(bench: Bench) -> 
 
 
 def test_offer__anew_once_the_label_has_changed(bench: Bench) -> None:
-    (image_id, other, *_) = ids = bench.ids()
+    (image_id, other, *_) = ids = outside_reserve(bench)
     offer(bench, doubts(bench, ids[:2]))
     with bench.studio.annotator() as ann:
         skip(bench, ann, image_id)
@@ -314,7 +342,7 @@ def test_offer__anew_once_the_label_has_changed(bench: Bench) -> None:
 
 
 def test_offer__anew_after_a_kill_that_left_the_former_task(bench: Bench) -> None:
-    (image_id, *_) = ids = bench.ids()
+    (image_id, *_) = ids = outside_reserve(bench)
     offer(bench, doubts(bench, ids[:1]))
     with bench.studio.annotator() as ann:
         skip(bench, ann, image_id)
@@ -333,43 +361,65 @@ def test_offer__anew_after_a_kill_that_left_the_former_task(bench: Bench) -> Non
     assert bench.label(image_id) == (("dent",), 1.0)
 
 
-def test_pull__a_label_from_a_copy_stays_when_the_reviewer_skips(bench: Bench) -> None:
-    (image_id, source, *_) = bench.ids()
+def test_pull__a_correction_reaches_the_copies(bench: Bench) -> None:
+    source, image_id = bench.ids()[:2]
     with bench.project.catalog.write() as writing:
         copied = labels.get(writing, [source])[source]
+        # As for an image that was never labeled itself.
+        (imported,) = writing.scalars(
+            select(annotation_rows.c.id).where(annotation_rows.c.image_id == image_id)
+        )
+        writing.execute(
+            update(annotation_rows).where(annotation_rows.c.id == imported).values(state="deleted")
+        )
+        writing.execute(
+            update(schema.images)
+            .where(schema.images.c.id == image_id)
+            .values(group_id=copied.group_id)
+        )
         labels.remove(writing, [image_id])
         labels.propagate(writing, bench.project.id, {image_id: copied})
-    # As for a copy that was never labeled itself.
-    with bench.project.catalog.write() as writing:
-        (imported,) = annotations.live(writing, [image_id])[image_id]
-        assert imported[0] == "import"
-        from sqlalchemy import update
-
-        from curation.catalog.schema import annotations as rows
-
-        writing.execute(update(rows).where(rows.c.image_id == image_id).values(state="deleted"))
-    offer(bench, doubts(bench, [image_id]))
-    skip(bench, bench.admin, image_id)
+    said = offer(bench, doubts(bench, [image_id, source]))
+    assert counts(said) == (1, 1, 0)
+    skip(bench, bench.admin, source)
     bench.pull()
     assert bench.label(image_id) == (("scratch",), 1.0)
-    assert origin(bench, image_id) == "propagated"
-    assert corrections.reviewed(bench.project) == {image_id}
-
-
-def test_pull__an_image_of_the_reserve(bench: Bench) -> None:
-    bench.plan([LedgerRow(image_id=bench.ids()[0], queue="batch", rank=0)])
-    with bench.project.catalog.read() as reading:
-        first = reserve.rows(reading, bench.project.id)[0]
-    assert not first.settled
-    offer(bench, doubts(bench, [first.image_id]))
-    review(bench, bench.admin, first.image_id, "dent")
+    assert reviewed(bench) == {source}
+    with bench.studio.annotator() as ann:
+        review(bench, ann, source, "dent")
     bench.pull()
+    assert bench.label(source) == bench.label(image_id) == (("dent",), 1.0)
+    assert (origin(bench, source), origin(bench, image_id)) == ("people", "propagated")
+
+
+def test_offer__never_an_image_of_the_reserve(bench: Bench) -> None:
+    outside = outside_reserve(bench)
+    inside = [key for key in bench.ids() if key not in outside]
+    assert counts(offer(bench, doubts(bench, bench.ids()))) == (len(outside), 0, len(inside))
+    number = bench.queue("correction").remote_id
+    there = {str(task.data["name"]) for task in bench.admin.tasks(number)}
+    assert there == set(names(bench, outside))
+
+
+def test_withdraw__what_the_reserve_was_drawn_from_meanwhile(bench: Bench) -> None:
+    offer(bench, doubts(bench, bench.ids()))
+    number = bench.queue("correction").remote_id
+    (answered, *inside) = sorted(set(bench.ids()) - set(outside_reserve(bench)))
+    # Answered before anybody could take it back, and not pulled yet.
+    review(bench, bench.admin, answered, "dent")
+    made = bench.plan([LedgerRow(inside[0], queue="reserve", rank=0)])
+    bench.offer(made)
+    there = {str(task.data["name"]) for task in bench.admin.tasks(number)}
+    assert not there & set(names(bench, inside))
+    assert len(there) == bench.admin.project(number).task_count == 12 - len(inside) - 1
+    assert bench.label(answered) == (("dent",), 1.0)
+    assert corrections.withdraw(bench.project, bench.admin) == 0
     with bench.project.catalog.read() as reading:
-        found = reserve.rows(reading, bench.project.id)[0]
-        assert found.image_id not in rounds.waiting(reading, bench.project.id)
-    assert found.settled
-    assert found.classes == bench.project.record.ids_of(("dent",))
-    assert origin(bench, first.image_id) == "people"
+        found = {row.image_id: row.settled for row in reserve.rows(reading, bench.project.id)}
+    assert [key for key, settled in found.items() if settled] == [answered]
+    # Its task in the reserve's own queue is another one, and shows nothing.
+    (task,) = bench.admin.tasks(bench.queue("reserve").remote_id)
+    assert (task.predictions, "reason" in task.data) == ((), False)
 
 
 def test_pull__multi_label(label_studio: LabelStudio, tmp_path: Path) -> None:
@@ -396,7 +446,7 @@ def test_pull__multi_label(label_studio: LabelStudio, tmp_path: Path) -> None:
             (("ok", "dent"), 1.0),
             ((), 1.0),
         ]
-        assert corrections.reviewed(bench.project) == set(ids[:3])
+        assert reviewed(bench) == set(ids[:3])
         offer(bench, doubts(bench, ids[:4]))
         assert waiting(bench) == [ids[3]]
 

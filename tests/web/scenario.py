@@ -244,7 +244,7 @@ def answer(
 def send_doubts(project: Project, *, count: int) -> list[int]:
     """Some labels that people gave are put before a reviewer; the ids of their images."""
     with project.catalog.write() as connection:
-        labeled = [row for row in labels.every(connection, project.id) if row.origin == "people"]
+        labeled = labels.for_training(connection, project.id)
         doubts = [
             Doubt(row.image_id, 0.9 - rank / 100, row.classes, project.record.class_ids[0], WHY)
             for rank, row in enumerate(labeled[:count])

@@ -211,7 +211,23 @@ def test_history__names_the_copy_that_a_label_came_from(tmp_path: Path, played: 
 
     assert found.label == history.of(played, name, now=NOW).label
     assert ("Label from", f"its copy {name}") in found.facts
+    event = found.events.iloc[0]
+    assert (event["what"], event["who"]) == ("Given the label of a copy", "curator")
     assert overview.standing(played).stages[2].says.startswith("1 from copies, ")
+
+
+def test_history__tells_of_exclusions(played: Project) -> None:
+    name = gallery.page(played, Filters(status="labeled")).tiles[0].name
+    done = acts.exclude(played, images=[name], reason="a finger before the lens")
+
+    found = history.of(played, name, now=NOW)
+
+    assert ("State", "excluded") in found.facts
+    event = found.events.iloc[0]
+    assert (event["what"], event["details"]) == ("Excluded", "a finger before the lens")
+    acts.restore(played, act=done.act)
+    event = history.of(played, name, now=NOW).events.iloc[0]
+    assert event["details"] == "a finger before the lens · brought back since"
 
 
 def test_history__unknown_name_is_not_found(imported: Project) -> None:
