@@ -275,7 +275,12 @@ def _open_openvino(
         stages = [
             (core.read_model(cache / file), precision) for file, precision in cached["stages"]
         ]
-        return compiled(cached["name"], stages)
+        engine = compiled(cached["name"], stages)
+        # The first call of a process sets openvino up; two threads that do so at once can wait for
+        # each other for good, one holding the interpreter's lock, the other openvino's.
+        size = backbone.preprocessing.size
+        engine.embed(np.zeros((1, size, size, 3), np.uint8))
+        return engine
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
