@@ -12,7 +12,6 @@ from curation.catalog import images as image_rows
 from curation.catalog import issues as issue_rows
 from curation.catalog import labels
 from curation.catalog.issues import IssueRow
-from curation.errors import InputError
 from curation.progress import Report, silent
 from curation.workspace import Project
 
@@ -106,6 +105,11 @@ def review_wrong_labels(
 ) -> dict[str, Any]:
     """Puts the images whose label is likely wrong before people, the worst first.
 
+    Args:
+        project: whose detectors have looked.
+        most: so many may wait for a review in all.
+        report: told of the progress.
+
     Raises:
         LabelStudioUnreachable: it does not run.
     """
@@ -114,9 +118,8 @@ def review_wrong_labels(
     from ui import wiring
 
     with project.catalog.read() as connection:
-        rows = list(issue_rows.find(connection, project.id, kinds=["wrong-label"], most=most))
+        rows = list(issue_rows.find(connection, project.id, kinds=["wrong-label"]))
         labeled = labels.get(connection, [row.image_id for row in rows])
-        places = image_rows.get_many(connection, [row.image_id for row in rows])
     doubts = [
         Doubt(
             row.image_id,
@@ -126,16 +129,13 @@ def review_wrong_labels(
             row.reason,
         )
         for row in rows
-        if row.image_id in labeled and not places[row.image_id].reserve
+        if row.image_id in labeled
     ]
-    if not doubts:
-        raise InputError(
-            "No label looks wrong, so there is nothing to review. Labels of the reserve are never "
-            "sent: people must answer them without a hint."
-        )
     with wiring.people(project) as annotator:
         connection_to_server, shelf = annotator.connected()
-        found = corrections.offer(project, connection_to_server, doubts, shelf=shelf, report=report)
+        found = corrections.offer(
+            project, connection_to_server, doubts, most=most, shelf=shelf, report=report
+        )
     links = {link["queue"]: link["url"] for link in wiring.queue_links(project)}
     return {**found, "url": links.get("correction", found["url"])}
 

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import labelloop
-from curation.errors import InputError, LabelloopError
+from curation.errors import InputError, LabelloopError, LabelStudioUnreachable
 from ui.cli import app
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -267,5 +267,5 @@ def test_issues__says_what_is_wrong_with_the_question(shop: Path, tmp_path: Path
         run(workspace, "issues", "--kind", "dark", "--to-label-studio")
     run(workspace, "issues", "--kind", "dark")
     assert asked(workspace, "exclude", "--kind", "dark")["excluded"] == 0
-    with pytest.raises(InputError, match="No label looks wrong"):
+    with pytest.raises(LabelStudioUnreachable, match="labelloop up"):
         run(workspace, "issues", "--kind", "wrong-label", "--to-label-studio")

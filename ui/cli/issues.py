@@ -32,7 +32,7 @@ def issues(
         ),
     ] = False,
     most: Annotated[
-        int | None, typer.Option(help="With --to-label-studio: at most so many images.")
+        int | None, typer.Option(help="With --to-label-studio: so many may wait at most.")
     ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -65,10 +65,7 @@ def issues(
         with session.progress() as report:
             sent = findings.review_wrong_labels(project, most=most, report=report)
         result["review"] = sent
-        lines.append(
-            f"Sent {sent['offered']:,} images to the review queue ({sent['already']:,} were there "
-            f"before): {sent['url']}"
-        )
+        lines += _sent(sent)
     session.show(result, as_json=as_json, lines=lines)
 
 
@@ -82,8 +79,9 @@ def _lines(result: dict[str, Any]) -> list[str]:
     for kind, n in found.items():
         lines.append(f"  {kind:16} {n:,}")
         worst = [row for row in result["issues"] if row["kind"] == kind and row["is_issue"]]
-        for row in worst[:_SHOWN_EACH]:
-            lines.append(f"    {row['image']}: {row['reason']}{_hint(row)}")
+        lines += [
+            f"    {row['image']}: {row['reason']}{_hint(row)}" for row in worst[:_SHOWN_EACH]
+        ]
     confusions = [
         f"{row['count']} of {row['of']:,} {row['label']} ({row['suggested_label']})"
         for row in result.get("confusions", [])[:_SHOWN_EACH]
@@ -93,6 +91,19 @@ def _lines(result: dict[str, Any]) -> list[str]:
     lines.append("All of them: --json. Take some out: labelloop exclude --kind K --dry-run")
     if "wrong-label" in found:
         lines.append("Ask people again: labelloop issues --kind wrong-label --to-label-studio")
+    return lines
+
+
+def _sent(sent: dict[str, Any]) -> list[str]:
+    """What became of the labels that look wrong."""
+    lines = [f"Sent {sent['offered']:,} labels to review; {sent['waiting']:,} wait in all."]
+    if sent["left_out"]:
+        lines.append(
+            f"Left out {sent['left_out']:,}: of the reserve, whose images people answer without a "
+            "hint, or labeled otherwise by now."
+        )
+    if sent["waiting"]:
+        lines.append(f"Review them at {sent['url']}, then: labelloop label pull")
     return lines
 
 
