@@ -42,8 +42,8 @@ from curation.intervals import Figure, proportion, ratio_of_rates, unknown
 from curation.progress import Report, silent
 from curation.workspace import Project
 
-EACH = 20
-"""Copies by each change."""
+EACH = 40
+"""Copies by each change: with half as many, one false pair more or less decides the threshold."""
 
 AMONG = 2_000
 """Images that the copies must be told apart from."""
@@ -279,10 +279,12 @@ def _weaknesses(calibration: Calibration) -> list[str]:
 def _of_precision(calibration: Calibration) -> list[str]:
     """The estimate, or why there is none, and what it leaves open."""
     figure, asked = calibration.precision, calibration.asked
+    times = calibration.false_pairs
     confused = (
-        f"{calibration.false_pairs:,} times a planted copy was confused with another image"
-        if calibration.false_pairs
-        else "no planted copy was confused with another image"
+        f"{times:,} {'pair' if times == 1 else 'pairs'} of a planted copy and another image passed "
+        "for copies"
+        if times
+        else "no planted copy passed for a copy of another image"
     )
     if figure.value is None:
         lines = [
@@ -310,9 +312,12 @@ def _beside_the_usual(calibration: Calibration) -> str:
     """How strict the threshold is, and why."""
     if calibration.threshold == search.THRESHOLD:
         return "it is the usual one"
-    strict = calibration.threshold > search.THRESHOLD
-    why = "fewer pairs would be right at that" if strict else "these images are easily told apart"
-    return f"{'stricter' if strict else 'more lenient'} than the usual {search.THRESHOLD:g}: {why}"
+    if calibration.threshold > search.THRESHOLD:
+        return (
+            f"stricter than the usual {search.THRESHOLD:g}, at which too few pairs would be right; "
+            "a lower --precision finds more"
+        )
+    return f"more lenient than the usual {search.THRESHOLD:g}: these images are easily told apart"
 
 
 def _percent(figure: Figure) -> str:

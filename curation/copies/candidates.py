@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curation.appearance import THUMB
 from curation.copies.views import VIEWS, View, turned
-from curation.scan import THUMB
 
 GRID = 16
 DIMENSION = GRID * GRID

@@ -191,6 +191,8 @@ def _look_closely(
         moving, fixed = (np.searchsorted(rows, side[here]) for side in (found.moving, found.fixed))
         both = readable[moving] & readable[fixed]
         moving, fixed, here = moving[both], fixed[both], here[both]
+        if not len(here):
+            return
         features, warp[here] = verification.examine(
             pictures[moving], pictures[fixed], warp[here], shapes[here], verification.CLOSELY
         )

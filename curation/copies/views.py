@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.scan import THUMB
+from curation.appearance import THUMB
 
 CROPS = ((0.9, 3), (0.8, 4))
 """Shares of each side that a cropped copy may show, and at how many places along it."""

@@ -94,13 +94,17 @@ def look(evidence: Evidence) -> Looked:
         (int(leaders[a]), int(leaders[b]))
         for a, b in zip(compared.moving[unlike], compared.fixed[unlike], strict=True)
     ]
-    against += [pair for pair, verdict in said.items() if verdict == "not-copy"]
     joined = groups.join(
         [
             *((leader_of.get(a, a), leader_of.get(b, b)) for a, b in judged),
             *((pair.first_id, pair.second_id) for pair in found),
         ],
         against,
+        never=[
+            (leader_of.get(a, a), leader_of.get(b, b))
+            for (a, b), verdict in said.items()
+            if verdict == "not-copy"
+        ],
     )
     members = {
         leader: tuple(alike[records[leader].pixel_hash or f"image {leader}"])

@@ -1,16 +1,17 @@
 """Known copies of a dataset's own images."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from curation.errors import InputError
-from curation.images import decode, inspect
 from curation.copies import planting
 from curation.copies.planting import BENCHMARK, CALIBRATION, CHANGES, plant
+from curation.errors import InputError, LabelloopError
+from curation.images import decode, inspect
 
 
 def scene(seed: int, *, width: int = 120, height: int = 90, grey: bool = False) -> Image.Image:
@@ -110,6 +111,58 @@ def test_plant__a_picture_of_one_pixel(tmp_path: Path) -> None:
     )
     assert [one.change for one in planted] == list(CALIBRATION)
     assert all(decode(one.copy).width >= 1 for one in planted)
+
+
+def test_plant__large_pictures_are_scaled_first_unless_every_pixel_must_stay(
+    tmp_path: Path,
+) -> None:
+    large, small = tmp_path / "large.jpg", tmp_path / "small.png"
+    scene(0, width=400, height=300).save(large)
+    scene(1, width=50, height=40).save(small)
+
+    def sizes(path: Path, folder: str) -> dict[str, tuple[int, int]]:
+        planted = plant(
+            [path],
+            tmp_path / folder,
+            count=1,
+            rng=np.random.default_rng(0),
+            changes=["exact", "same-pixels", "gamma", "resized"],
+            side=60,
+        )
+        return {one.change: decode(one.copy).size for one in planted}
+
+    assert sizes(large, "a") == {
+        "exact": (400, 300),
+        "same-pixels": (400, 300),
+        "gamma": (80, 60),
+        "resized": (40, 30),
+    }
+    assert sizes(small, "b")["gamma"] == (50, 40)
+
+
+def test_plant__a_folder_that_cannot_be_written(photos: list[Path], tmp_path: Path) -> None:
+    to = tmp_path / "copies"
+
+    def report(done: int, total: int, says: str) -> None:
+        if done == 1:
+            shutil.rmtree(to)
+
+    with pytest.raises(LabelloopError, match=r"Cannot write a copy of photo-.*No such file"):
+        plant(photos, to, count=2, rng=np.random.default_rng(0), report=report)
+
+
+def test_plant__tells_how_many_are_planted(photos: list[Path], tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    plant(
+        photos,
+        tmp_path / "copies",
+        count=2,
+        rng=np.random.default_rng(0),
+        changes=["gamma", "noised"],
+        report=lambda done, total, says: told.append((done, total)),
+    )
+    assert told[0] == (0, 4)
+    assert told[-1] == (4, 4)
 
 
 def test_plant__unknown_change(photos: list[Path], tmp_path: Path) -> None:
