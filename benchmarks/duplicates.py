@@ -19,7 +19,7 @@ of its own (made where missing), from a folder of images to a list of pairs, imp
 take turns, so that a change of the machine's load meets all alike. Processor time stands beside
 the clock's, since it says more on a busy machine.
 
-    python benchmarks/duplicates.py --peers PEERS --sets SETS --repeats 3 --json OUT.json
+    python -m benchmarks.duplicates --peers PEERS --sets SETS --repeats 3 --json OUT.json
 """
 
 import argparse
@@ -36,10 +36,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from copies import figures, sets
-from copies.sets import Copies
 from numpy.typing import NDArray
 
+from benchmarks.copies import figures, sets
+from benchmarks.copies.sets import Copies
 from curation.errors import LabelloopError
 
 PROGRAMS = Path(__file__).parent / "copies"

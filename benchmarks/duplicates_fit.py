@@ -6,7 +6,7 @@ candidate pair of a copy with its original, or of two copies of one original, is
 candidate pair of a copy with anything else is not; pairs of two originals are left out, since real
 sets hide copies that nobody planted. Each set counts the same.
 
-    python benchmarks/duplicates_fit.py --sets FOLDER
+    python -m benchmarks.duplicates_fit --sets FOLDER
 """
 
 import argparse
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from copies import sets
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.copies import sets
 from curation.copies import candidates, search, verification
 from curation.copies.views import VIEWS
 from curation.scan import scan_many

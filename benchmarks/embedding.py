@@ -9,7 +9,7 @@ rate (the same engine on ready pixels). Decoding and inferring share the cores, 
 Images: 500-pixel JPEGs from crops of scikit-learn's two photos, and 112-pixel PNGs enlarged from
 Fashion-MNIST (Debian package dataset-fashion-mnist; without it, small crops of the photos).
 
-    python benchmarks/embedding.py --images 600 --repeats 5 --json
+    python -m benchmarks.embedding --images 600 --repeats 5 --json
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The head on frozen embeddings against fine-tuning the backbone, on the same labels.
 
-    python benchmarks/head_vs_finetune.py --labels 300 --test 500 --seeds 1 --json
+    python -m benchmarks.head_vs_finetune --labels 300 --test 500 --seeds 1 --json
 
 Both learn from the same images of the sample data (its truth file plays the annotators) and are
 scored on the same images of `test/`. The interval of the difference is a bootstrap over test

@@ -1,6 +1,6 @@
 """On the sample: how much better are chosen labels than random ones from the same start?
 
-    python benchmarks/sample_gain.py [--json] [--seeds 20] [--rounds 10] [--budget 30]
+    python -m benchmarks.sample_gain [--json] [--seeds 20] [--rounds 10] [--budget 30]
 
 Prints a Markdown table: balanced accuracy on test.csv, mean over the rounds and at the end, and the
 difference to random with a 95 % interval from paired seeds. Nothing is chosen by what it shows:

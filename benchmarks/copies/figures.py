@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from copies.sets import Copies
+from benchmarks.copies.sets import Copies
 from training import intervals
 from training.intervals import Figure
 
