@@ -1,11 +1,14 @@
 """The public Python API."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import labelloop
+
+SAMPLE = Path(__file__).parents[1] / "sample_data"
 
 
 def test_exports__are_what_is_promised() -> None:
@@ -29,9 +32,35 @@ def test_project__images_and_tables(tmp_path: Path) -> None:
     assert list(opened.snapshots()["images"]) == [4]
     assert opened.rounds().empty
     assert opened.models().empty
-    assert list(opened.issues().columns) == ["image", "kind", "reason"]
+    assert list(opened.quarantine().columns) == ["image", "reason"]
+    assert opened.issues().empty
     assert opened.status()["images"]["labeled"] == 4
     assert opened.classes == ("ok", "scratch")
+
+
+def test_project__cleans_and_searches(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, path in enumerate(sorted((SAMPLE / "test").iterdir())[:6]):
+        shutil.copy(path, photos / f"{number}.png")
+    with Image.open(photos / "0.png") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photos / "mirrored.png")
+    project = labelloop.create(tmp_path / "shop", classes=["ok", "bad"])
+    project.add_images(photos)
+
+    found = project.find_issues(["near-duplicate"])
+    assert list(found["image"]) == ["mirrored.png"]
+    assert list(found["related"]) == [["0.png"]]
+    assert project.issues(["near-duplicate"]).equals(found)
+    assert project.exclude(kinds=["near-duplicate"], dry_run=True)["excluded"] == 1
+    assert project.status()["images"]["excluded"] == 0
+    assert project.exclude(kinds=["near-duplicate"])["images"] == ["mirrored.png"]
+    assert project.restore()["restored"] == 1
+    assert project.propagate()["propagated"] == 0
+    assert next(iter(project.similar("0.png", count=1)["image"])) == "mirrored.png"
+    assert len(project.similar(photos / "0.png", count=2)) == 2
+    assert list(project.map().columns) == ["image", "x", "y"]
+    assert len(project.map()) == 7
 
 
 def test_open__outside_a_workspace_raises_the_root_error(tmp_path: Path) -> None:
