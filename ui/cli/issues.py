@@ -79,9 +79,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     for kind, n in found.items():
         lines.append(f"  {kind:16} {n:,}")
         worst = [row for row in result["issues"] if row["kind"] == kind and row["is_issue"]]
-        lines += [
-            f"    {row['image']}: {row['reason']}{_hint(row)}" for row in worst[:_SHOWN_EACH]
-        ]
+        lines += [f"    {row['image']}: {row['reason']}{_hint(row)}" for row in worst[:_SHOWN_EACH]]
     confusions = [
         f"{row['count']} of {row['of']:,} {row['label']} ({row['suggested_label']})"
         for row in result.get("confusions", [])[:_SHOWN_EACH]
