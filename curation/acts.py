@@ -142,9 +142,7 @@ def _guilty(
     connection: Connection, project: Project, kinds: Sequence[str], reason: str
 ) -> tuple[dict[int, str], int]:
     """Why each image is excluded, and how many are spared as the last of their copies."""
-    from curation.issues import ACT
-
-    if not audit.has(connection, project.id, ACT):
+    if not issues.was_looked(connection, project.id):
         raise InputError(
             "No issues have been detected yet. Run `labelloop issues` first, look at what it "
             "found, and then exclude."

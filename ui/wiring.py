@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from curation import workspace as workspaces
-from curation.catalog import annotations, labels, projects, remote, reserve, rounds
+from curation.catalog import (
+    annotations,
+    corrections,
+    issues,
+    labels,
+    projects,
+    remote,
+    reserve,
+    rounds,
+)
 from curation.catalog import images as image_rows
 from curation.catalog import pool as pool_rows
 from curation.errors import InputError, LabelStudioUnreachable, NotFound
@@ -210,6 +219,8 @@ def status(project: Project) -> dict[str, Any]:
         classes = labels.count_by_class(connection, project.id)
         waiting = rounds.count_waiting(connection, project.id)
         held = rounds.every(connection, project.id)
+        doubts = len(corrections.waiting(connection, project.id))
+        looked = issues.was_looked(connection, project.id)
     return {
         "workspace": str(project.workspace.path),
         "project": project.record.name,
@@ -223,17 +234,23 @@ def status(project: Project) -> dict[str, Any]:
         },
         "waiting": waiting,
         "rounds": [round_summary(record) for record in held],
-        "next": _next_step(counts, held, waiting),
+        "corrections": doubts,
+        "next": _next_step(counts, held, waiting, doubts, looked=looked),
     }
 
 
-def _next_step(counts: dict[str, int], held: list[RoundRecord], waiting: int) -> str:
+def _next_step(
+    counts: dict[str, int], held: list[RoundRecord], waiting: int, doubts: int, *, looked: bool
+) -> str:
     if not counts["total"]:
         return "labelloop import FOLDER"
     if held and held[-1].state == "running":
         return "labelloop round (goes on with the round that was interrupted)"
     if not held:
-        return "labelloop up --detach, then labelloop round --budget 50"
+        first = "" if looked else "labelloop issues (what is wrong with the images), then "
+        return f"{first}labelloop up --detach and labelloop round --budget 50"
+    if doubts:
+        return f"review the {doubts:,} labels in doubt, then labelloop round"
     if waiting:
         return f"label the {waiting:,} images that wait, then labelloop round"
     return "labelloop round --budget 50"

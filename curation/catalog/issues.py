@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select
 
+from curation.catalog import audit
 from curation.catalog.bulk import batched
 from curation.catalog.schema import images, issues
 
 if TYPE_CHECKING:
     from curation.issues.table import Issue
+
+LOOK = "find-issues"
+"""What a look is called in the audit log."""
 
 _AT_ONCE = 10_000
 
@@ -63,6 +67,19 @@ def replace(
         )
         written += len(batch)
     return written
+
+
+def note_look(
+    connection: Connection, project_id: int, kinds: Sequence[str], image_count: int
+) -> None:
+    """Writes into the audit log that the detectors of these kinds looked at so many images."""
+    subject = {"kinds": list(kinds), "images": image_count}
+    audit.append(connection, project_id, act=LOOK, subject=subject)
+
+
+def was_looked(connection: Connection, project_id: int) -> bool:
+    """Whether any detector ever looked, whatever it found."""
+    return audit.has(connection, project_id, LOOK)
 
 
 def find(

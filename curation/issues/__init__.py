@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from curation import features, scan
-from curation.catalog import audit, labels
 from curation.catalog import images as image_rows
 from curation.catalog import issues as issue_rows
+from curation.catalog import labels
 from curation.embeddings import EmbeddingStore
 from curation.errors import InputError
 from curation.issues import duplicates, label_errors, leaks, outliers, quality
@@ -29,9 +29,6 @@ DETECTORS: dict[str, Detector] = {
 }
 
 KINDS: tuple[str, ...] = tuple(kind for detector in DETECTORS.values() for kind in detector.kinds)
-
-ACT = "find-issues"
-"""What a look is called in the audit log."""
 
 WORTH_KEEPING = 0.5
 """Score from which on a row that is no issue is kept, too: it may be worth a look."""
@@ -102,8 +99,7 @@ def detect(
         with project.catalog.write() as connection:
             issue_rows.replace(connection, project.id, here, rows)
     with project.catalog.write() as connection:
-        subject = {"kinds": list(wanted), "images": len(evidence.ids)}
-        audit.append(connection, project.id, act=ACT, subject=subject)
+        issue_rows.note_look(connection, project.id, wanted, len(evidence.ids))
     return Looked(len(evidence.ids), unreadable, wanted)
 
 

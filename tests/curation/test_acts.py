@@ -12,7 +12,6 @@ from curation.catalog import acts as act_rows
 from curation.catalog import annotations, audit, gallery, groups, issues, labels, reserve
 from curation.catalog import images as image_rows
 from curation.errors import InputError, NotFound
-from curation.issues import ACT
 from curation.issues.table import Issue, Kind
 from curation.records import RemoteAnswer
 from curation.workspace import Project
@@ -32,7 +31,7 @@ def filled(project: Project, make_images: Callable[..., Path]) -> Project:
 def detect(project: Project, *rows: Issue) -> None:
     with project.catalog.write() as connection:
         issues.replace(connection, project.id, sorted({row.kind for row in rows}), rows)
-        audit.append(connection, project.id, act=ACT, subject={})
+        issues.note_look(connection, project.id, ["dark"], 1)
 
 
 def issue(image: int, kind: Kind, *, related: Sequence[int] = (), is_issue: bool = True) -> Issue:

@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 
 from curation import ingest, sources
 from curation import workspace as workspaces
-from curation.catalog import annotations, audit, groups, issues
+from curation.catalog import annotations, groups, issues
 from curation.errors import InputError
-from curation.issues import ACT
 from curation.issues.table import Issue
 from curation.workspace import Project
 from labeling import consensus
@@ -53,7 +52,7 @@ def detect(project: Project, count: int) -> None:
     with project.catalog.write() as connection:
         rows = [Issue(key, "dark", 0.9, True, "mean brightness 3") for key in range(1, count + 1)]
         issues.replace(connection, project.id, ["dark"], rows)
-        audit.append(connection, project.id, act=ACT, subject={})
+        issues.note_look(connection, project.id, ["dark"], 1)
 
 
 def test_exclude__json_is_the_contract(project: Project) -> None:

@@ -105,7 +105,7 @@ def import_(
         lines += [f"  {row['image']}: {row['reason']}" for row in quarantined[:20]]
         if len(quarantined) > 20:
             lines.append(f"  ... and {len(quarantined) - 20:,} more (--json lists all)")
-    lines.append("Next: labelloop up --detach, then labelloop round --budget 50")
+    lines.append(f"Next: {wiring.status(project)['next']}")
     session.show(result, as_json=as_json, lines=lines)
 
 

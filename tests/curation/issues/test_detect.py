@@ -141,7 +141,7 @@ def test_detect__says_in_the_audit_log_that_it_looked(tmp_path: Path) -> None:
     issues.detect(project, LIGHT)
     with project.catalog.read() as connection:
         row = audit.entries(connection, project.id)[0]
-    assert row["act"] == issues.ACT
+    assert row["act"] == issue_rows.LOOK
     assert row["subject"] == {"kinds": list(LIGHT), "images": 12}
 
 

@@ -22,6 +22,14 @@ def _imported(subject: Mapping[str, Any]) -> str:
 _ACTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "create-project": lambda subject: f"Made the project {subject.get('name', '')}",
     "import": _imported,
+    "find-issues": lambda subject: (
+        f"Looked for issues in {wording.counted(subject.get('images', 0), 'image')}"
+    ),
+    "exclude": lambda subject: f"Excluded {wording.counted(subject.get('count', 0), 'image')}",
+    "restore": lambda subject: f"Restored {wording.counted(subject.get('count', 0), 'image')}",
+    "propagate": lambda subject: (
+        f"Gave {wording.counted(subject.get('count', 0), 'copy', 'copies')} the label of its group"
+    ),
     "add-classes": lambda subject: f"Added classes: {', '.join(subject.get('classes', []))}",
 }
 
