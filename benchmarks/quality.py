@@ -263,7 +263,8 @@ def _files(paths: list[Path]) -> Files:
             sizes.append(image.size)
             modes.append(image.mode)
     width, height = np.array(sizes, np.int64).T
-    return Files(width=width, height=height, mode=np.array(modes), frames=np.ones_like(width))
+    ones = np.ones_like(width)
+    return Files(width, height, np.array(modes), frames=ones, orientation=ones)
 
 
 def peer(folder: Path, python: Path) -> tuple[Cost, Found]:

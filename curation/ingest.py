@@ -317,6 +317,7 @@ def _look(
         format=found.format,
         mode=found.mode,
         frames=found.frames,
+        orientation=found.orientation,
         metadata=metadata,
     )
 

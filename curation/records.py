@@ -65,6 +65,7 @@ class NewImage:
     format: str | None = None
     mode: str | None = None
     frames: int | None = None
+    orientation: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
 

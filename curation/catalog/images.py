@@ -32,6 +32,7 @@ class Stored:
         height: pixels, upright.
         frames: more than 1 in animations and documents of several pages.
         mode: Pillow's name of the pixel layout; empty where it was never read.
+        orientation: of EXIF, 1 to 8; what is not 1 was turned upright when it was read.
     """
 
     id: int
@@ -39,6 +40,7 @@ class Stored:
     height: int
     frames: int
     mode: str
+    orientation: int
 
 
 # The columns of an ImageRecord.
@@ -195,6 +197,7 @@ def _content(row: NewImage, groups_of: dict[str, tuple[int, str]], seed: int) ->
         "format": row.format,
         "mode": row.mode,
         "frames": row.frames,
+        "orientation": row.orientation,
         "group_id": group_id,
         "draw": draw(seed, key) if key else None,
     }
@@ -296,10 +299,17 @@ def places(connection: Connection, ids: Sequence[int]) -> dict[int, Place]:
 
 def stored(connection: Connection, ids: Sequence[int]) -> Iterator[Stored]:
     """How the files of these images hold them, in any order; read batch by batch."""
-    columns = (images.c.id, images.c.width, images.c.height, images.c.frames, images.c.mode)
+    columns = [images.c[name] for name in Stored.__dataclass_fields__]
     for batch in batched(ids):
         for row in connection.execute(select(*columns).where(images.c.id.in_(batch))):
-            yield Stored(row.id, row.width or 1, row.height or 1, row.frames or 1, row.mode or "")
+            yield Stored(
+                id=row.id,
+                width=row.width or 1,
+                height=row.height or 1,
+                frames=row.frames or 1,
+                mode=row.mode or "",
+                orientation=row.orientation or 1,
+            )
 
 
 def draws(connection: Connection, ids: Sequence[int]) -> dict[int, int]:

@@ -136,6 +136,7 @@ images = Table(
     Column("format", String(20)),
     Column("mode", String(20)),
     Column("frames", Integer),
+    Column("orientation", Integer),  # of EXIF, 1 to 8
     Column("group_id", Id, ForeignKey("groups.id")),
     Column("draw", BigInteger),  # uniform by hash of the group: the reserve's fixed random order
     Column("reserve", String(20)),

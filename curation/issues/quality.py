@@ -45,6 +45,7 @@ class Files:
     height: NDArray[np.int64]
     mode: NDArray[np.str_]
     frames: NDArray[np.int64]
+    orientation: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -311,22 +312,36 @@ def _colour(appearance: Rows) -> Verdict:
 
 
 def _storage(files: Files) -> Verdict:
-    """Several frames, of which only the first is used, and ways of storing that are rare."""
+    """Several frames, of which only the first is used, and ways of storing that are rare.
+
+    A picture that EXIF turns is one: whatever ignores the tag, and all boxes drawn on the pixels as
+    they are stored, sees it lying on its side.
+    """
     modes, which, counts = np.unique(files.mode, return_inverse=True, return_counts=True)
     share = counts[which] / max(1, len(files.mode))
     plain = np.isin(files.mode, sorted(_PLAIN_MODES))
     odd_mode = ~plain & (share <= RARE) & (len(files.mode) >= FEWEST)
-    several = files.frames > 1
-    rarity = np.where(plain, 0.0, (1 - share) * np.where(odd_mode, 1.0, 0.5))
+    several, turned = files.frames > 1, files.orientation > 1
+    turned_share = float(turned.mean()) if len(turned) else 0.0
+    odd_turn = turned & (turned_share <= RARE) & (len(turned) >= FEWEST)
+    rarity = np.maximum(
+        np.where(plain, 0.0, (1 - share) * np.where(odd_mode, 1.0, 0.5)),
+        np.where(turned, (1 - turned_share) * np.where(odd_turn, 1.0, 0.5), 0.0),
+    )
     score = np.where(several, 1 - 0.5 / np.maximum(files.frames, 1), rarity)
 
     def reason(index: int) -> str:
+        if turned[index] and not several[index] and not odd_mode[index]:
+            return (
+                f"turned upright as its EXIF orientation {files.orientation[index]} says, like "
+                f"{100 * turned_share:.1f} % of the images"
+            )
         mode = f"stored as {modes[which[index]]}, like {100 * share[index]:.1f} % of the images"
         if several[index]:
             return f"{files.frames[index]} frames, of which only the first is used; {mode}"
         return mode
 
-    return Verdict(score, several | odd_mode, reason)
+    return Verdict(score, several | odd_mode | odd_turn, reason)
 
 
 # From the catalog ---------------------------------------------------------------------------------
@@ -346,11 +361,12 @@ def _appearance(evidence: Evidence) -> Rows:
 
 def _files(evidence: Evidence) -> Files:
     count = len(evidence.ids)
-    sizes, mode = np.ones((count, 3), np.int64), np.full(count, "", "U10")
+    numbers, mode = np.ones((count, 4), np.int64), np.full(count, "", "U10")
     at = {image_id: index for index, image_id in enumerate(evidence.ids.tolist())}
     with evidence.project.catalog.read() as connection:
         for row in image_rows.stored(connection, evidence.ids.tolist()):
             index = at[row.id]
-            sizes[index] = row.width, row.height, row.frames
+            numbers[index] = row.width, row.height, row.frames, row.orientation
             mode[index] = row.mode
-    return Files(width=sizes[:, 0], height=sizes[:, 1], mode=mode, frames=sizes[:, 2])
+    width, height, frames, orientation = numbers.T
+    return Files(width=width, height=height, mode=mode, frames=frames, orientation=orientation)

@@ -193,7 +193,14 @@ def test_stored__how_files_hold_the_images_also_where_nobody_could_read_them(
         source = images.add_source(connection, project.id, "/more")
         rows = [
             NewImage(
-                name="strip.gif", origin="a", location="a", width=9, height=4, frames=3, mode="P"
+                name="strip.gif",
+                origin="a",
+                location="a",
+                width=9,
+                height=4,
+                frames=3,
+                mode="P",
+                orientation=6,
             ),
             NewImage(name="bad.png", origin="b", location="b", reason="truncated"),
         ]
@@ -205,4 +212,5 @@ def test_stored__how_files_hold_the_images_also_where_nobody_could_read_them(
     strip, bad = found[ids["strip.gif"]], found[ids["bad.png"]]
     assert (strip.width, strip.height, strip.frames, strip.mode) == (9, 4, 3, "P")
     assert (bad.width, bad.height, bad.frames, bad.mode) == (1, 1, 1, "")
+    assert (strip.orientation, bad.orientation) == (6, 1)
     assert (found[plain[-1]].width, found[plain[-1]].height) == (8, 8)

@@ -68,6 +68,7 @@ def files_of(pictures: list[Image.Image]) -> Files:
         height=np.array([image.height for image in pictures], np.int64),
         mode=np.full(count, "RGB"),
         frames=np.ones(count, np.int64),
+        orientation=np.ones(count, np.int64),
     )
 
 
@@ -167,9 +168,11 @@ def test_judge__frames_and_rare_modes_are_odd_and_say_so() -> None:
     mode = files.mode.astype("U10")
     mode[3] = "CMYK"
     files.frames[5] = 12
+    files.orientation[7] = 6
     rows = np.array([measure(np.asarray(image)) for image in pictures])
-    verdict = quality.judge(rows, Files(files.width, files.height, mode, files.frames))["odd-exif"]
-    assert np.flatnonzero(verdict.is_issue).tolist() == [3, 5]
+    verdict = quality.judge(rows, replace(files, mode=mode))["odd-exif"]
+    assert np.flatnonzero(verdict.is_issue).tolist() == [3, 5, 7]
+    assert verdict.reason(7).startswith("turned upright as its EXIF orientation 6 says")
     assert verdict.reason(3) == "stored as CMYK, like 2.5 % of the images"
     assert verdict.reason(5).startswith("12 frames, of which only the first is used")
 

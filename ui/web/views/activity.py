@@ -28,7 +28,7 @@ _ACTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "exclude": lambda subject: f"Excluded {wording.counted(subject.get('count', 0), 'image')}",
     "restore": lambda subject: f"Restored {wording.counted(subject.get('count', 0), 'image')}",
     "propagate": lambda subject: (
-        f"Gave {wording.counted(subject.get('count', 0), 'copy', 'copies')} the label of its group"
+        f"Labeled {wording.counted(subject.get('count', 0), 'image')} as copies of labeled ones"
     ),
     "add-classes": lambda subject: f"Added classes: {', '.join(subject.get('classes', []))}",
 }

@@ -11,6 +11,7 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    op.add_column("images", sa.Column("orientation", sa.Integer(), nullable=True))
     op.create_table(
         "group_merges",
         sa.Column("group_id", ID, nullable=False),
@@ -139,6 +140,7 @@ def downgrade() -> None:
     _put_classes_back()
     for table in ("act_images", "acts", "image_pairs", "issues", "group_merges"):
         op.drop_table(table)
+    op.drop_column("images", "orientation")
 
 
 def _put_classes_aside() -> None:
