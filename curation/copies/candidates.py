@@ -8,6 +8,7 @@ Each view asks for its nearest whole pictures, exactly or, among many, through a
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -15,9 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from curation.appearance import THUMB
+from curation.copies.threads import one_thread_each
 from curation.copies.views import VIEWS, View, turned
+from curation.images import usable_cores
 
 GRID = 16
 DIMENSION = GRID * GRID
@@ -30,7 +34,7 @@ FLOOR = 8.0
 CLIP = 2.0
 """So many local standard deviations at most: an edge does not drown the rest."""
 
-EXACT_BELOW = 20_000
+EXACT_BELOW = 5_000
 """Images from which on the search goes by hashes."""
 
 RANKS = 64
@@ -44,8 +48,8 @@ FEW_LEVEL = 0.5
 """On Fisher's scale, what the level is at most where there are fewer than `RANKS` others."""
 
 BLOCK = 4096
-SCORES_AT_ONCE = 30_000_000
-"""Numbers: what the exact search holds in memory at a time."""
+AT_ONCE = 128
+"""Pictures that a thread of the exact search compares with all at a time: up to 60 MB."""
 
 Descriptors = NDArray[np.float32]
 
@@ -135,10 +139,10 @@ def propose(
     whole = torch.from_numpy(np.concatenate([describe(thumbs[:0], VIEWS[0]), *_whole(thumbs)]))
     whole = whole.to(torch.bfloat16 if _has_fast_bfloat16() else torch.float32)
     ranks = min(RANKS, count - 1)
-    size = max(1, SCORES_AT_ONCE // (len(VIEWS) * max(count, 1)))
-    parts = []
-    for start in range(0, count if ranks > 0 else 0, size):
-        views = np.stack([describe(thumbs[start : start + size], view) for view in VIEWS])
+
+    def nearest(start: int) -> tuple[Tensor, ...]:
+        """Rows, other rows, views and cosines of the best pairs; cosines of look-alikes."""
+        views = np.stack([describe(thumbs[start : start + AT_ONCE], view) for view in VIEWS])
         queries = torch.from_numpy(views).to(whole.dtype)
         scores = (queries @ whole.T).amax(dim=0).float()
         own = torch.arange(len(scores))
@@ -148,8 +152,17 @@ def propose(
         best, other = best[:, :neighbours], other[:, :neighbours]
         view = (queries.transpose(0, 1) @ whole[other].transpose(1, 2)).argmax(dim=1)
         moving = (start + own)[:, None].expand_as(other)
-        parts.append((*(part.flatten() for part in (moving, other, view, best)), alike))
-        progress(min(start + size, count))
+        return (*(part.flatten() for part in (moving, other, view, best)), alike)
+
+    parts = []
+    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+        starts = range(0, count if ranks > 0 else 0, AT_ONCE)
+        try:
+            for start, part in zip(starts, pool.map(nearest, starts), strict=True):
+                parts.append(part)
+                progress(min(start + AT_ONCE, count))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
     if not parts:
         return nothing()
     moving, fixed, view, similarity, alike = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -3,9 +3,8 @@
 The signs of a descriptor in 256 random directions are its hash: the share of bits in which two
 hashes differ is their angle over pi, on average (Charikar 2002, "Similarity estimation techniques
 from rounding algorithms"). All views of an image ask an inverted file of hashes for the nearest
-whole pictures by Hamming distance; the best of each view are ranked by the cosine of descriptors,
-as `candidates.propose` does with all pictures. An image costs 300 bytes of memory and a few hundred
-microseconds to describe, whatever the number of images.
+whole pictures by Hamming distance; the best of all views are ranked by the cosine of descriptors,
+as `candidates.propose` does with all pictures.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,17 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from curation.appearance import THUMB
 from curation.copies import candidates
 from curation.copies.candidates import CLIP, DIMENSION, FLOOR, GRID, RANKS, Candidates, Thumbs
-from curation.copies.verification import one_thread_each
+from curation.copies.threads import one_thread_each
 from curation.copies.views import VIEWS, turned
 from curation.images import usable_cores
-from curation.scan import THUMB
 
-SHORTLIST = 16
-"""Pictures nearest to a view by Hamming distance whose cosine is taken."""
+SHORTLIST = 40
+RANKED = 512
+"""Pictures nearest to one view by Hamming distance, and of those of all views together the nearest,
+whose cosine with every view is taken."""
 
-PROBES = 48
+PROBES = 24
 """Cells of the inverted file that a view looks into."""
 
 FLAT = 1e-4
@@ -52,7 +53,11 @@ BLOCK = 64
 NO_PAIR = -2.0
 """Below every cosine."""
 
-Search = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
+KEY = 2 * DIMENSION
+"""Above every Hamming distance."""
+
+Listed = tuple[NDArray[np.int64], NDArray[np.int32]]
+Search = Callable[[NDArray[np.uint8]], Listed]
 Found = tuple[
     NDArray[np.int64],
     NDArray[np.int64],
@@ -166,7 +171,8 @@ def _code(thumbs: NDArray[np.uint8] | Thumbs, count: int) -> Coded:
 
 
 def _index(coded: Coded, neighbours: int) -> Search:
-    """A search for the nearest pictures (Q, SHORTLIST), -1 where there are fewer."""
+    """A search for the nearest pictures (Q, SHORTLIST), -1 where there are fewer, and how far
+    they are."""
     import faiss
 
     rows = _worth_finding(coded, neighbours)
@@ -186,10 +192,10 @@ def _index(coded: Coded, neighbours: int) -> Search:
     index.add(among)
     rows = np.append(rows, -1)
 
-    def search(queries: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def search(queries: NDArray[np.uint8]) -> Listed:
         faiss.omp_set_num_threads(1)  # holds for the calling thread alone
-        found: NDArray[np.int64] = rows[index.search(queries, SHORTLIST)[1]]
-        return found
+        apart, found = index.search(queries, SHORTLIST)
+        return rows[found], apart
 
     return search
 
@@ -216,16 +222,16 @@ def _nearest(
     """The best pairs of the block's pictures over all views, and what else resembles each."""
     count = len(block)
     views = describe(block)
-    listed = search(hashes(views.reshape(-1, DIMENSION))).reshape(count, len(VIEWS), SHORTLIST)
-    others = torch.from_numpy(listed)
+    listed = search(hashes(views.reshape(-1, DIMENSION)))
+    others, apart = (torch.from_numpy(part).reshape(count, -1) for part in listed)
+    own = torch.arange(start, start + count)[:, None]
+    asks = views.any(dim=2).repeat_interleave(SHORTLIST, dim=1)  # what is flat resembles nothing
+    others = _nearest_by_hash(others.masked_fill((others == own) | ~asks, -1), apart)
     at = others.clamp_min(0)
     rest = coded.levels[at].float()
-    similarity = torch.matmul(rest, views.unsqueeze(3)).squeeze(3) * coded.steps[at]
-    own = torch.arange(start, start + count)[:, None]
-    others, similarity = others.reshape(count, -1), similarity.reshape(count, -1)
-    asks = views.any(dim=2).repeat_interleave(SHORTLIST, dim=1)  # what is flat resembles nothing
-    similarity[(others < 0) | (others == own) | ~asks] = NO_PAIR
-    best, place = _distinct(others, similarity).topk(RANKS, dim=1)
+    similarity, view = torch.matmul(rest, views.transpose(1, 2)).max(dim=2)
+    similarity = (similarity * coded.steps[at]).masked_fill_(others < 0, NO_PAIR)
+    best, place = similarity.topk(RANKS, dim=1)
     # Where fewer are found, the rest resembles the picture as little as the last one, at most.
     alike = torch.where(best > NO_PAIR, best, 1).amin(dim=1, keepdim=True)
     alike = torch.where(best[:, :1] > NO_PAIR, torch.maximum(best, alike), 0)
@@ -234,20 +240,22 @@ def _nearest(
     return (
         own.expand_as(place)[keep].numpy(),
         others.gather(1, place)[keep].numpy(),
-        (place // SHORTLIST)[keep].numpy(),
+        view.gather(1, place)[keep].numpy(),
         best[keep].clamp_max(1).numpy(),
-        alike[:, RANKS // 2 :].numpy(),
+        alike[:, RANKS // 2 :].clone().numpy(),  # a view would keep both halves
     )
 
 
-def _distinct(others: Tensor, similarity: Tensor) -> Tensor:
-    """Similarities (N, k) with `NO_PAIR` for each other picture (N, k) but where it is nearest."""
-    order = similarity.argsort(dim=1, descending=True)
-    rows, place = others.gather(1, order).sort(dim=1, stable=True)
-    again = torch.zeros_like(rows, dtype=torch.bool)
-    again[:, 1:] = rows[:, 1:] == rows[:, :-1]
-    place = order.gather(1, place)
-    return similarity.scatter(1, place, similarity.gather(1, place).masked_fill(again, NO_PAIR))
+def _nearest_by_hash(others: Tensor, apart: Tensor) -> Tensor:
+    """The `RANKED` nearest of the other pictures (N, k), each once; -1 where there are fewer."""
+    # By picture, then by distance, which is beyond every number where there is no picture.
+    keys = (others * KEY + apart.clamp_max(DIMENSION)).sort(dim=1).values
+    others, apart = keys.div(KEY, rounding_mode="floor"), keys % KEY
+    again = torch.zeros_like(others, dtype=torch.bool)
+    again[:, 1:] = others[:, 1:] == others[:, :-1]
+    none = again | (others < 0)
+    apart, near = apart.masked_fill(none, KEY).topk(RANKED, dim=1, largest=False, sorted=False)
+    return others.gather(1, near).masked_fill(apart == KEY, -1)
 
 
 def _each(

@@ -13,6 +13,7 @@ from scipy.special import expit
 
 from curation.copies import candidates, verification
 from curation.copies.candidates import Candidates, Thumbs, fisher
+from curation.copies.threads import one_thread_each
 from curation.copies.verification import CLOSE, Setting, close_up
 from curation.copies.views import VIEWS
 from curation.errors import UnreadableImage
@@ -212,7 +213,7 @@ def _in_blocks(
     """Works through the rows on all cores, a block at a time."""
     blocks = [rows[at : at + size] for at in range(0, len(rows), size)]
     done = 0
-    with verification.one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
         try:
             for block, _ in zip(blocks, pool.map(work, blocks), strict=True):
                 done += len(block)

@@ -9,8 +9,6 @@ probable a copy is.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -166,17 +164,6 @@ def close_up(path: Path) -> NDArray[np.uint8]:
             grey, (CLOSE, CLOSE), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         )
     )
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """For a block in which every core has a thread of its own: torch starts no more of them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def agreement(seen: Tensor, fixed: Tensor, inside: Tensor) -> Tensor:
