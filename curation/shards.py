@@ -25,6 +25,10 @@ FLUSH_ROWS = 4096
 FLUSH_SECONDS = 20.0
 """A shard is written after so many rows or seconds: what a kill can lose."""
 
+MAPPED = 256
+"""Shards that stay open at once: a million rows; each takes a file handle, of which some systems
+give a process a thousand."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -68,12 +72,13 @@ class Shards:
         folder.mkdir(parents=True, exist_ok=True)
         _claim(folder, fingerprint, again)
         self._files: list[Path] = []
+        self._mapped: dict[int, npt.NDArray[Any]] = {}  # opening a file costs more than a row of it
         self._index = _Index(*(np.empty(0, np.int64) for _ in range(3)))
         self.reload()
 
     def reload(self) -> None:
         """Read the id files again, as after another process appended."""
-        self._files, parts = [], []
+        self._files, self._mapped, parts = [], {}, []
         for marks in sorted(self.folder.glob("*.ids.npy")):
             rows = marks.with_name(marks.name.removesuffix(".ids.npy") + ".npy")
             ids = self._complete(marks, rows)
@@ -114,9 +119,16 @@ class Shards:
         shards = index.shards[places]
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
-            stored = np.load(self._files[shard], mmap_mode="r")
-            found[here] = stored[index.rows[places[here]]]
+            found[here] = self._stored(int(shard))[index.rows[places[here]]]
         return found
+
+    def _stored(self, shard: int) -> npt.NDArray[Any]:
+        """The rows of a shard, mapped and not read."""
+        if shard not in self._mapped:
+            if len(self._mapped) >= MAPPED:
+                self._mapped.clear()
+            self._mapped[shard] = np.load(self._files[shard], mmap_mode="r")
+        return self._mapped[shard]
 
     def append(self, ids: Sequence[int] | Ids, rows: npt.NDArray[Any]) -> None:
         """Write one shard; it exists completely once this returns.
@@ -150,8 +162,7 @@ class Shards:
         """The rows of the first shard, not read into memory: they tell type and shape."""
         if not self._files:
             return np.empty((0, 0), np.float32)
-        stored: npt.NDArray[Any] = np.load(self._files[0], mmap_mode="r")
-        return stored
+        return self._stored(0)
 
     def _complete(self, marks: Path, rows: Path) -> Ids | None:
         """The ids of a shard whose two files are whole and fit each other, else None."""

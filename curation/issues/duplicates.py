@@ -375,7 +375,7 @@ def _read(path: Path) -> _Picture | str:
     """One file, or why it cannot be read."""
     try:
         data = path.read_bytes()
-        image = images.decode(data, at_least=READ_AT)
+        image = images.decode(data, at_least=READ_AT, keep_grey=True)
     except UnreadableImage as error:
         return error.reason
     except OSError as error:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation.copies import verification
+from curation.copies.threads import one_thread_each
 from curation.copies.verification import (
     AGREEMENTS,
     CLOSE,
@@ -24,7 +25,6 @@ from curation.copies.verification import (
     examine,
     inputs,
     log_odds,
-    one_thread_each,
     shear,
 )
 from curation.errors import UnreadableImage
