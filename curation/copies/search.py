@@ -29,7 +29,7 @@ AT_LEAST = 0.35
 THRESHOLD = 0.5
 """Probability from which on a pair counts as copies, unless the project was calibrated."""
 
-DOUBT = 2.5
+DOUBT = 1.5
 """Log odds, for or against, below which the files are read again and compared more closely."""
 
 LEAD = 0.15

@@ -89,7 +89,9 @@ def look(evidence: Evidence) -> Looked:
             found.append(Pair(first, second, float(compared.probability[at]), change))
     found += _of_absent(project, ids)
     judged = [pair for pair, verdict in said.items() if verdict == "copy"]
-    unlike = np.flatnonzero(compared.probability < UNLIKELY)
+    in_pairs = np.isin(leaders, [key for pair in found for key in (pair.first_id, pair.second_id)])
+    apart = (compared.probability < UNLIKELY) & in_pairs[compared.moving] & in_pairs[compared.fixed]
+    unlike = np.flatnonzero(apart)
     against = [
         (int(leaders[a]), int(leaders[b]))
         for a, b in zip(compared.moving[unlike], compared.fixed[unlike], strict=True)
