@@ -165,6 +165,7 @@ def test_acts__all_of_them_on_either_database(catalog: Catalog, tmp_path: Path) 
         add_label(connection, record, ids[0], record.class_ids[1])
         rows = [Issue(key, "near-duplicate", 1.0, True, "mirrored", (ids[0],)) for key in ids[1:3]]
         issues.replace(connection, record.id, ["near-duplicate"], [*rows])
+        issues.note_look(connection, record.id, ["near-duplicate"], len(ids))
     project = Project(workspace, record)
     assert curation_acts.propagate(project).count == 2
     assert curation_acts.exclude(project, kinds=["near-duplicate"], dry_run=True).count == 2
