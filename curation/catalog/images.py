@@ -33,6 +33,7 @@ class Stored:
         frames: more than 1 in animations and documents of several pages.
         mode: Pillow's name of the pixel layout; empty where it was never read.
         orientation: of EXIF, 1 to 8; what is not 1 was turned upright when it was read.
+        pixel_hash: of the upright pixels; empty where they were never read.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Stored:
     frames: int
     mode: str
     orientation: int
+    pixel_hash: str
 
 
 # The columns of an ImageRecord.
@@ -309,6 +311,7 @@ def stored(connection: Connection, ids: Sequence[int]) -> Iterator[Stored]:
                 frames=row.frames or 1,
                 mode=row.mode or "",
                 orientation=row.orientation or 1,
+                pixel_hash=row.pixel_hash or "",
             )
 
 

@@ -62,15 +62,9 @@ def look(evidence: Evidence) -> Looked:
     images that are excluded now still holds, so that one that comes back is in its group.
     """
     project, ids = evidence.project, evidence.ids
-    records = _records(project, ids)
-    alike: dict[str, list[int]] = defaultdict(list)
-    for key in ids.tolist():
-        alike[records[key].pixel_hash or f"image {key}"].append(key)
-    twins = tuple(tuple(members) for members in alike.values() if len(members) > 1)
-    leaders = np.array(sorted(members[0] for members in alike.values()), np.int64)
-    sizes = np.array(
-        [(records[key].width or 1, records[key].height or 1) for key in leaders.tolist()], np.int64
-    ).reshape(-1, 2)
+    leads, sizes = _leads(project, ids)
+    leading = np.flatnonzero(leads == ids)
+    leaders, sizes = ids[leading], sizes[leading]
     compared = copies.compare(
         _thumbs(evidence.scans, leaders),
         sizes,
@@ -79,48 +73,16 @@ def look(evidence: Evidence) -> Looked:
     )
     said = _said(project)
     threshold = calibration.threshold_of(project)
-    leader_of = {key: members[0] for members in alike.values() for key in members}
-    found: list[Pair] = []
-    for at in compared.copies(threshold):
-        moving, fixed = int(compared.moving[at]), int(compared.fixed[at])
-        first, second = sorted((int(leaders[moving]), int(leaders[fixed])))
-        if said.get((first, second), "copy") == "copy":
-            change = changes.describe(compared.warp[at], _size(sizes, moving), _size(sizes, fixed))
-            found.append(Pair(first, second, float(compared.probability[at]), change))
-    found += _of_absent(project, ids)
-    judged = [pair for pair, verdict in said.items() if verdict == "copy"]
-    in_pairs = np.isin(leaders, [key for pair in found for key in (pair.first_id, pair.second_id)])
-    apart = (compared.probability < UNLIKELY) & in_pairs[compared.moving] & in_pairs[compared.fixed]
-    unlike = np.flatnonzero(apart)
-    against = [
-        (int(leaders[a]), int(leaders[b]))
-        for a, b in zip(compared.moving[unlike], compared.fixed[unlike], strict=True)
-    ]
-    joined = groups.join(
-        [
-            *((leader_of.get(a, a), leader_of.get(b, b)) for a, b in judged),
-            *((pair.first_id, pair.second_id) for pair in found),
-        ],
-        against,
-        never=[
-            (leader_of.get(a, a), leader_of.get(b, b))
-            for (a, b), verdict in said.items()
-            if verdict == "not-copy"
-        ],
-    )
-    members = {
-        leader: tuple(alike[records[leader].pixel_hash or f"image {leader}"])
-        for group in joined
-        for leader in group
-        if leader in leader_of
-    }
+    found = [*_pairs(compared, threshold, leaders, sizes, said), *_of_absent(project, ids)]
+    alike = _twins(ids, leads)
+    joined = _join(found, said, _unlike(compared, leaders, found), alike)
     components = [
-        tuple(sorted(key for leader in group for key in members.get(leader, (leader,))))
+        tuple(sorted(key for leader in group for key in alike.get(leader, (leader,))))
         for group in joined
     ]
     within = {key for component in components for key in component}
-    components += [twin for twin in twins if twin[0] not in within]
-    return Looked(tuple(found), twins, tuple(sorted(components)))
+    components += [twins for twins in alike.values() if twins[0] not in within]
+    return Looked(tuple(found), tuple(alike.values()), tuple(sorted(components)))
 
 
 def store(project: Project, looked: Looked) -> int:
@@ -272,9 +234,71 @@ def _thumbs(scans: ScanStore, ids: NDArray[np.int64]) -> NDArray[np.uint8] | Thu
     return thumbs if len(ids) > IN_MEMORY else np.ascontiguousarray(thumbs[:])
 
 
-def _records(project: Project, ids: NDArray[np.int64]) -> dict[int, ImageRecord]:
+def _leads(project: Project, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of images (N,) ascending the first with the same pixels (N,), and the sizes (N, 2)."""
+    hashes, sizes = np.empty(len(ids), "S64"), np.ones((len(ids), 2), np.int64)
     with project.catalog.read() as connection:
-        return image_rows.get_many(connection, ids.tolist())
+        for row in image_rows.stored(connection, ids.tolist()):
+            at = np.searchsorted(ids, row.id)
+            hashes[at] = row.pixel_hash or f"image {row.id}"
+            sizes[at] = row.width, row.height
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    return ids[first[which]], sizes
+
+
+def _twins(ids: NDArray[np.int64], leads: NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
+    """Images of the same pixels, two and more each, by the first of them."""
+    here = np.isin(leads, leads[leads != ids])
+    found: dict[int, list[int]] = defaultdict(list)
+    for key, leader in zip(ids[here].tolist(), leads[here].tolist(), strict=True):
+        found[leader].append(key)
+    return {leader: tuple(members) for leader, members in found.items()}
+
+
+def _pairs(
+    compared: copies.Pairs,
+    threshold: float,
+    leaders: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    said: Mapping[tuple[int, int], str],
+) -> Iterator[Pair]:
+    """The pairs that count as copies, surest first, but those that a person told apart."""
+    for at in compared.copies(threshold):
+        moving, fixed = int(compared.moving[at]), int(compared.fixed[at])
+        first, second = sorted((int(leaders[moving]), int(leaders[fixed])))
+        if said.get((first, second), "copy") == "copy":
+            change = changes.describe(compared.warp[at], _size(sizes, moving), _size(sizes, fixed))
+            yield Pair(first, second, float(compared.probability[at]), change)
+
+
+def _unlike(
+    compared: copies.Pairs, leaders: NDArray[np.int64], found: Sequence[Pair]
+) -> list[tuple[int, int]]:
+    """Pairs of images that were compared and are no copies, of those that occur in `found`."""
+    here = np.isin(leaders, [key for pair in found for key in (pair.first_id, pair.second_id)])
+    apart = (compared.probability < UNLIKELY) & here[compared.moving] & here[compared.fixed]
+    rows = np.stack([compared.moving[apart], compared.fixed[apart]], axis=1)
+    return [(first, second) for first, second in leaders[rows].tolist()]
+
+
+def _join(
+    found: Sequence[Pair],
+    said: Mapping[tuple[int, int], str],
+    unlike: Sequence[tuple[int, int]],
+    alike: Mapping[int, Sequence[int]],
+) -> list[tuple[int, ...]]:
+    """Groups of images, of which one stands for all with the same pixels."""
+    leader_of = {key: leader for leader, members in alike.items() for key in members}
+
+    def judged(verdict: str) -> list[tuple[int, int]]:
+        return [
+            (leader_of.get(first, first), leader_of.get(second, second))
+            for (first, second), what in said.items()
+            if what == verdict
+        ]
+
+    certain = [(pair.first_id, pair.second_id) for pair in found]
+    return groups.join([*judged("copy"), *certain], unlike, never=judged("not-copy"))
 
 
 def _files(project: Project, ids: list[int]) -> list[Path]:
