@@ -181,6 +181,7 @@ def test_status__json_is_the_contract(workspace: Path, photos: Path) -> None:
         "excluded": 0,
         "missing": 0,
         "labeled": 0,
+        "propagated": 0,
         "pool": 6,
         "reserve": 0,
     }
