@@ -1,5 +1,6 @@
 """Opening the catalog: one engine, short transactions, migrations on the way in."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -120,12 +121,8 @@ def _engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(raw: Any, _record: object) -> None:
         raw.isolation_level = None  # the driver would otherwise begin transactions of its own
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "temp_store=MEMORY",
-        ):
+        _write_ahead(raw)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             raw.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -134,6 +131,20 @@ def _engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _write_ahead(raw: Any) -> None:
+    # Several that switch a new database at once are refused at once: here SQLite does not wait.
+    give_up = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite_module().OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _explained(error: DatabaseError, where: str) -> CatalogError:

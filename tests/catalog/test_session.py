@@ -135,11 +135,12 @@ with catalog.write() as connection:
     projects.create(connection, f"project {os.getpid()}", class_names=["a", "b"])
 """
     at = str(time.time() + 3)
-    for process in [start(script, new_url, at) for _ in range(4)]:
-        finish(process)
+    openers = [start(script, new_url, at) for _ in range(6)]
+    problems = [opener.communicate(timeout=100)[1] for opener in openers]
+    assert [opener.returncode for opener in openers] == [0] * 6, problems
     catalog = Catalog(new_url)
     with catalog.read() as connection:
-        assert len(projects.every(connection)) == 4
+        assert len(projects.every(connection)) == 6
         assert list(audit.broken(connection)) == []
     catalog.close()
 
