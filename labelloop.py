@@ -17,8 +17,11 @@ from curation import workspace as _workspaces
 from curation.errors import LabelloopError
 from curation.progress import Report, silent
 from curation.workspace import Project as _Project
+from ui import augmenting as _augmenting
+from ui import balancing as _balancing
 from ui import findings as _findings
 from ui import frames as _frames
+from ui import versioning as _versioning
 from ui import wiring as _wiring
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ def create(
         workspace: the folder.
         classes: two or more names.
         name: the project's, unique in the workspace.
-        task: `single-label` or `multi-label`.
+        task: `single-label`, `multi-label` or `boxes`.
         target: the goal, as in `balanced-accuracy=0.92`.
         seconds_per_label: what one label costs.
         guidelines: a Markdown file that annotators are shown.
@@ -201,6 +204,87 @@ class Project:
         """Measures on planted copies how well copies are found, and sets the threshold."""
         return _findings.calibrate_duplicates(self._project, precision=precision, report=report)
 
+    def balance(self, *, by: str = "") -> dict[str, Any]:
+        """How labels are spread over classes (and the slices of a column), and what is missing."""
+        return _balancing.describe(self._project, by=by)
+
+    def plan_balance(
+        self, remedy: str, *, apply: bool = False, report: Report = silent, **options: Any
+    ) -> dict[str, Any]:
+        """A remedy for imbalance, shown or put in force.
+
+        Args:
+            remedy: class-weights, oversampling, undersampling, augmentation or labeling-quota.
+            apply: put it in force; `clear_balance` takes it back.
+            report: told of the progress.
+            options: as `curation.balance.Options` has them, such as `target=50`.
+        """
+        return _balancing.plan_remedy(
+            self._project, remedy, _balancing.options(options), apply=apply, report=report
+        )
+
+    def clear_balance(self, *, kind: str = "") -> dict[str, Any]:
+        """Takes back the plan of a kind (`balance`, `labeling-quota`), or all in force."""
+        return _balancing.clear(self._project, kind=kind)
+
+    def recipes(self) -> list[dict[str, Any]]:
+        """The augmentation recipes: name, version, description and steps of each."""
+        found: list[dict[str, Any]] = _augmenting.list_recipes(self._project)["recipes"]
+        return found
+
+    def augment_preview(
+        self,
+        recipe: str,
+        out: str | Path,
+        *,
+        images: int = 6,
+        seed: int = 0,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Draws images as they are and as the recipe changes them, as a PNG."""
+        return _augmenting.preview(
+            self._project, recipe, Path(out), images=images, seed=seed, report=report
+        )
+
+    def augment_check(
+        self, recipe: str, *, images: int = 0, seed: int = 0, report: Report = silent
+    ) -> dict[str, Any]:
+        """Measures how far a recipe moves images, and which of its steps break labels."""
+        return _augmenting.check(self._project, recipe, images=images, seed=seed, report=report)
+
+    def augment(
+        self,
+        recipe: str,
+        out: str | Path,
+        *,
+        per_image: int = 1,
+        quotas: bool = False,
+        format: str = "png",
+        seed: int = 0,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Writes augmented copies of labeled images to a new folder, with a table.
+
+        Args:
+            recipe: its name, or the path of a `.toml` file.
+            out: a new or empty folder, or one that an interrupted call has left.
+            per_image: copies of each image.
+            quotas: only as many of each class as the balance plan in force wants.
+            format: `png`, or `jpeg` of quality 95.
+            seed: of the changes.
+            report: told of the progress.
+        """
+        return _augmenting.write(
+            self._project,
+            recipe,
+            Path(out),
+            per_image=per_image,
+            quotas=quotas,
+            format=format,
+            seed=seed,
+            report=report,
+        )
+
     def similar(
         self, image: str | Path | bytes, *, count: int = 10, report: Report = silent
     ) -> "pd.DataFrame":
@@ -235,6 +319,37 @@ class Project:
 
         return pd.DataFrame(_frames.snapshot_table(self._project))
 
-    def snapshot(self) -> str:
-        """Freezes the labels as they are now and returns the snapshot's id."""
-        return _wiring.create_snapshot(self._project)
+    def snapshot(
+        self,
+        *,
+        labeled: bool = False,
+        classes: Sequence[str] = (),
+        where: Sequence[str] = (),
+        report: Report = silent,
+    ) -> str:
+        """Freezes the dataset as it is now and returns the snapshot's id.
+
+        Args:
+            labeled: only labeled images.
+            classes: only images that bear one of these.
+            where: only images with this metadata, as in `["studio=a"]`.
+            report: told of the progress.
+        """
+        made = _versioning.create(
+            self._project, labeled=labeled, classes=classes, where=where, report=report
+        )
+        return str(made["snapshot"])
+
+    def diff_snapshots(self, old: str = "", new: str = "") -> dict[str, Any]:
+        """What differs between two snapshots; between the newest and its parent by default."""
+        return _versioning.diff(self._project, old, new)
+
+    def verify_snapshot(
+        self, snapshot: str = "", *, images: bool = True, report: Report = silent
+    ) -> dict[str, Any]:
+        """Hashes a snapshot (the newest by default) and its images again."""
+        return _versioning.verify(self._project, snapshot, images=images, report=report)
+
+    def restore_snapshot(self, snapshot: str = "", *, report: Report = silent) -> dict[str, Any]:
+        """Makes labels and exclusions what they were in a snapshot, the newest by default."""
+        return _versioning.restore(self._project, snapshot, report=report)

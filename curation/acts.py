@@ -289,8 +289,14 @@ def propagate(
         dry_run: only say what would be done.
 
     Raises:
+        InputError: the task is `boxes`.
         NotFound: there is no image of a name.
     """
+    if project.record.task == "boxes":
+        raise InputError(
+            "Boxes are not propagated: a copy may be cropped or turned. Exclude the copies with "
+            "`labelloop exclude --kind exact-duplicate,near-duplicate` instead."
+        )
     with _transaction(project, dry_run=dry_run) as connection:
         wanted = sorted(_ids(connection, project, images).values()) if images else None
         sources: dict[int, LabelRow] = {}

@@ -22,7 +22,7 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise _explained(error, path) from error
+        raise unwritable(error, path) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -32,7 +32,7 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
         Path(name).replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise unwritable(error, path) from error
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -45,7 +45,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _explained(error: OSError, path: Path) -> LabelloopError:
+def unwritable(error: OSError, path: Path) -> LabelloopError:
+    """What to raise where `path` cannot be written."""
     return LabelloopError(
         f"Cannot write {path}: {error.strerror or error}. Free some space or mend the folder's "
         "permissions, then run the command again."

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-Task = Literal["single-label", "multi-label"]
+Task = Literal["single-label", "multi-label", "boxes"]
 Queue = Literal["batch", "reserve", "correction"]
 Reserve = Literal["calibration", "holdout"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -46,6 +46,17 @@ class ProjectRecord:
         """
         ids = dict(zip(self.classes, self.class_ids, strict=True))
         return tuple(ids[name] for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle around one thing: pixels of the upright image, from its top left corner."""
+
+    class_id: int
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True)

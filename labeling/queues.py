@@ -13,7 +13,7 @@ from curation.catalog import Connection as Catalog
 from curation.catalog import annotations, remote
 from curation.catalog import images as image_rows
 from curation.catalog.remote import RemoteQueue
-from curation.errors import LabelStudioError, LabelStudioProjectGone
+from curation.errors import InputError, LabelStudioError, LabelStudioProjectGone
 from curation.records import Place, Queue
 from curation.workspace import Project
 from labeling import interfaces, origins, server, tasks
@@ -139,6 +139,11 @@ def _make(
     project: Project, connection: Connection, queue: Queue, *, former: RemoteQueue | None = None
 ) -> RemoteQueue:
     record = project.record
+    if record.task == "boxes":
+        raise InputError(
+            f"{record.name!r} holds boxes, which are imported and exported but not drawn in "
+            "labelloop's queues. For a queue, make a project of whole-image labels."
+        )
     xml = interfaces.labeling_xml(record.task, record.classes, says_why=queue == "correction")
     title = _title(project, queue)
     # A project that was made just before a kill is empty and ours by title and interface.

@@ -39,6 +39,11 @@ def run(
         Cancelled: asked to stop; the same command goes on.
     """
     settings.check()
+    if project.record.task == "boxes":
+        raise RoundError(
+            f"{project.record.name!r} holds boxes, and rounds train models of whole images. Make a "
+            "project with --task single-label or multi-label for them."
+        )
     with _alone(project):
         return _run(project, settings, annotator, report)
 

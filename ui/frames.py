@@ -130,6 +130,7 @@ def snapshot_table(project: Project) -> list[dict[str, Any]]:
         {
             "snapshot": row["id"],
             "images": row["header"]["images"],
+            "labels": row["header"].get("labels", row["header"]["images"]),
             "parent": row["header"]["parent"],
             "created_at": row["header"]["created_at"],
         }

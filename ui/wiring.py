@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from labeling.queues import Shelf
 
 METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
-TASKS: tuple[Task, ...] = ("single-label", "multi-label")
+TASKS: tuple[Task, ...] = ("single-label", "multi-label", "boxes")
 LABELS_FROM: tuple[LabelsFrom, ...] = ("auto", "folder", "csv", "none")
 
 
@@ -507,10 +507,3 @@ def disable_annotator(project: Project, name: str) -> dict[str, Any]:
     with project.catalog.write() as writing:
         annotations.set_annotator_state(writing, project.id, name, "disabled")
     return {"annotator": name, "state": "disabled"}
-
-
-def create_snapshot(project: Project) -> str:
-    """Freezes the labels as they are now."""
-    from curation import snapshots
-
-    return snapshots.create(project).id

@@ -1,13 +1,13 @@
 """Annotators and what each of them answered, with every earlier answer kept."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from curation.catalog.bulk import batched, insert_new, insert_one
 from curation.catalog.schema import annotation_versions, annotations, annotators
-from curation.records import Queue, RemoteAnswer
+from curation.records import Box, Queue, RemoteAnswer
 
 IMPORT = "imported labels"
 
@@ -112,12 +112,17 @@ def set_annotator_state(connection: Connection, project_id: int, name: str, stat
 
 
 def add_imported(
-    connection: Connection, project_id: int, answers: dict[int, tuple[int, ...]]
+    connection: Connection,
+    project_id: int,
+    answers: Mapping[int, tuple[int, ...]],
+    *,
+    boxes: Mapping[int, Sequence[Box]] | None = None,
 ) -> set[int]:
     """Writes labels that came with an import as answers of the annotator `imported labels`.
 
     Args:
         answers: class ids by image id; images that already have an imported answer keep it.
+        boxes: by image id, where the task is `boxes`; their classes are in `answers` too.
 
     Returns:
         The images that had none.
@@ -143,9 +148,15 @@ def add_imported(
                     "annotator_id": annotator_id,
                     "state": "answered",
                     "classes": list(classes),
+                    "boxes": None if boxes is None else as_rows(boxes.get(image_id, ())),
                 },
             )
     return set(answers) - known
+
+
+def as_rows(boxes: Sequence[Box]) -> list[list[float]]:
+    """Boxes as the column `boxes` holds them."""
+    return [[box.class_id, box.x, box.y, box.width, box.height] for box in boxes]
 
 
 def put_remote(
@@ -275,6 +286,7 @@ def _write(connection: Connection, annotation_id: int | None, values: dict[str, 
             image_id=values["image_id"],
             state=values["state"],
             classes=values["classes"],
+            boxes=values.get("boxes"),
         )
     )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +51,17 @@ def entries(connection: Connection, project_id: int, *, newest: int = 100) -> li
         .limit(newest)
     )
     return [dict(row._mapping) for row in rows]
+
+
+def newest(connection: Connection, project_id: int, acts: Sequence[str]) -> dict[str, Any] | None:
+    """The last of these acts in a project, if there was any."""
+    row = connection.execute(
+        select(audit)
+        .where(audit.c.project_id == project_id, audit.c.act.in_(acts))
+        .order_by(audit.c.id.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else dict(row._mapping)
 
 
 def has(connection: Connection, project_id: int, act: str) -> bool:

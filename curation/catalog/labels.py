@@ -5,12 +5,13 @@ gives way to every answer to the image itself.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, union
 
 from curation.catalog.bulk import batched
-from curation.catalog.schema import classes, images, label_classes, labels
-from curation.records import LabelRow
+from curation.catalog.schema import classes, images, label_boxes, label_classes, labels
+from curation.records import Box, LabelRow
 
 PROPAGATED = "propagated"
 
@@ -20,7 +21,7 @@ def put(connection: Connection, project_id: int, rows: Sequence[dict[str, object
 
     Args:
         rows: image_id, classes (ids), origin (people or import), confidence (0 to 1), answers (how
-            many it rests on) and version_id (the newest of them).
+            many it rests on), version_id (the newest of them), and boxes where the task is `boxes`.
     """
     _write(connection, project_id, rows)
     mend(connection, [int(str(row["image_id"])) for row in rows])
@@ -33,7 +34,7 @@ def _write(connection: Connection, project_id: int, rows: Sequence[dict[str, obj
             insert(labels),
             [
                 {"project_id": project_id, "source_id": None}
-                | {k: v for k, v in row.items() if k != "classes"}
+                | {k: v for k, v in row.items() if k not in {"classes", "boxes"}}
                 for row in batch
             ],
         )
@@ -44,9 +45,20 @@ def _write(connection: Connection, project_id: int, rows: Sequence[dict[str, obj
         ]
         if pairs:
             connection.execute(insert(label_classes), pairs)
+        drawn = [
+            {"image_id": row["image_id"], "position": position, **asdict(box)}
+            for row in batch
+            for position, box in enumerate(_boxes(row.get("boxes")))
+        ]
+        if drawn:
+            connection.execute(insert(label_boxes), drawn)
 
 
 def _ids(value: object) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else ()
+
+
+def _boxes(value: object) -> tuple[Box, ...]:
     return tuple(value) if isinstance(value, tuple | list) else ()
 
 
@@ -58,8 +70,8 @@ def remove(connection: Connection, image_ids: Sequence[int]) -> None:
 
 def _delete(connection: Connection, image_ids: Sequence[int]) -> None:
     for batch in batched(image_ids):
-        connection.execute(delete(label_classes).where(label_classes.c.image_id.in_(batch)))
-        connection.execute(delete(labels).where(labels.c.image_id.in_(batch)))
+        for table in (label_boxes, label_classes, labels):
+            connection.execute(delete(table).where(table.c.image_id.in_(batch)))
 
 
 def propagate(connection: Connection, project_id: int, sources: dict[int, LabelRow]) -> None:
@@ -250,6 +262,19 @@ def get(connection: Connection, image_ids: Sequence[int]) -> dict[int, LabelRow]
     found: dict[int, LabelRow] = {}
     for batch in batched(image_ids):
         found.update(_read(connection, labels.c.image_id.in_(batch)))
+    return found
+
+
+def boxes_of(connection: Connection, image_ids: Sequence[int]) -> dict[int, tuple[Box, ...]]:
+    """The boxes of those of these images that have some, in the order they were drawn."""
+    found: dict[int, tuple[Box, ...]] = {}
+    for batch in batched(image_ids):
+        query = select(label_boxes).where(label_boxes.c.image_id.in_(batch))
+        for row in connection.execute(
+            query.order_by(label_boxes.c.image_id, label_boxes.c.position)
+        ):
+            box = Box(row.class_id, row.x, row.y, row.width, row.height)
+            found[row.image_id] = (*found.get(row.image_id, ()), box)
     return found
 
 

@@ -69,7 +69,7 @@ projects = Table(
     Column("state", String(20), nullable=False, server_default="active"),
     Column("deleted_at", DateTime),
     _created(),
-    CheckConstraint("task IN ('single-label', 'multi-label')", name="task"),
+    CheckConstraint("task IN ('single-label', 'multi-label', 'boxes')", name="task"),
     CheckConstraint("state IN ('active', 'archived', 'deleted')", name="state"),
 )
 
@@ -191,6 +191,7 @@ annotations = Table(
     Column("queue", String(20)),  # that it was given in; none for imported labels
     Column("state", String(20), nullable=False),
     Column("classes", JSON, nullable=False),  # class ids
+    Column("boxes", JSON),  # [class id, x, y, width, height] of each, in pixels
     Column("seconds", Float),
     Column("prelabel", String(20), nullable=False, server_default="none"),
     Column("model_version", String(80), nullable=False, server_default=""),
@@ -212,6 +213,7 @@ annotation_versions = Table(
     Column("image_id", Id, ForeignKey("images.id"), nullable=False),
     Column("state", String(20), nullable=False),
     Column("classes", JSON, nullable=False),
+    Column("boxes", JSON),
     _created(),
     Index(None, "image_id", "id"),
 )
@@ -240,6 +242,55 @@ label_classes = Table(
     Column("class_id", Id, ForeignKey("classes.id"), primary_key=True),
     _project(),
     Index(None, "project_id", "class_id", "image_id"),
+)
+
+# In pixels of the upright image, from its top left corner; their classes are label_classes.
+label_boxes = Table(
+    "label_boxes",
+    metadata,
+    Column("image_id", Id, ForeignKey("labels.image_id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("class_id", Id, ForeignKey("classes.id"), nullable=False),
+    Column("x", Float, nullable=False),
+    Column("y", Float, nullable=False),
+    Column("width", Float, nullable=False),
+    Column("height", Float, nullable=False),
+    CheckConstraint("width > 0 AND height > 0", name="size"),
+)
+
+# A division of the images into parts; an image that has a part keeps it.
+splits = Table(
+    "splits",
+    metadata,
+    _id(),
+    _project(),
+    Column("name", String(80), nullable=False),
+    Column("settings", JSON, nullable=False),
+    _created(),
+    UniqueConstraint("project_id", "name"),
+)
+
+split_images = Table(
+    "split_images",
+    metadata,
+    Column("split_id", Id, ForeignKey("splits.id"), primary_key=True),
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    Column("part", String(40), nullable=False),
+    Index(None, "image_id"),
+)
+
+# What was decided about the dataset, such as a remedy for imbalance; the newest active one of a
+# kind is in force.
+plans = Table(
+    "plans",
+    metadata,
+    _id(),
+    _project(),
+    Column("kind", String(40), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    _created(),
+    Index(None, "project_id", "kind", "active", "id"),
 )
 
 snapshots = Table(

@@ -200,8 +200,34 @@ def _bring_up_to_date(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.connect() as connection, connection.begin():
-        if not engine.url.drivername.startswith("sqlite"):
-            connection.execute(text("SELECT pg_advisory_xact_lock(5137043)"))
+    with migrating(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextmanager
+def migrating(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which tables may be replaced that others refer to.
+
+    Raises:
+        CatalogDamaged: a row refers to one that is not there; nothing is changed then.
+    """
+    with engine.connect() as connection:
+        if not engine.url.drivername.startswith("sqlite"):
+            with connection.begin():
+                connection.execute(text("SELECT pg_advisory_xact_lock(5137043)"))
+                yield connection
+            return
+        raw: Any = connection.connection.driver_connection
+        raw.execute("PRAGMA foreign_keys=OFF")  # within a transaction it would do nothing
+        try:
+            with connection.begin():
+                yield connection
+                broken = connection.execute(text("PRAGMA foreign_key_check")).first()
+                if broken is not None:
+                    raise CatalogDamaged(
+                        f"A row of {broken[0]} refers to one of {broken[2]} that is gone. "
+                        "Restore the last backup with `labelloop restore-backup`."
+                    )
+        finally:
+            raw.execute("PRAGMA foreign_keys=ON")

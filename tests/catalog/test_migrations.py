@@ -27,7 +27,7 @@ VALUES (1, 1, 1), (1, 2, 1), (2, 2, 1)
 def migrate(engine: Engine, revision: str, *, down: bool = False) -> None:
     config = Config()
     config.set_main_option("script_location", str(session.MIGRATIONS))
-    with engine.connect() as connection, connection.begin():
+    with session.migrating(engine) as connection:
         config.attributes["connection"] = connection
         (command.downgrade if down else command.upgrade)(config, revision)
 

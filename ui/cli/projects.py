@@ -28,7 +28,7 @@ def init(
     classes: Annotated[str, typer.Option(help="The classes, separated by commas.")],
     workspace: WorkspaceOption = None,
     name: Annotated[str, typer.Option(help="The project's name in the workspace.")] = "default",
-    task: Annotated[str, typer.Option(help="single-label or multi-label.")] = "single-label",
+    task: Annotated[str, typer.Option(help="single-label, multi-label or boxes.")] = "single-label",
     target: Annotated[
         str, typer.Option(metavar="METRIC=VALUE", help="The goal, e.g. balanced-accuracy=0.92.")
     ] = "",
