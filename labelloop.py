@@ -9,7 +9,7 @@ Tables are pandas frames, everything else plain values as `labelloop ... --json`
 are `labelloop.LabelloopError` and its children (see `curation/errors.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,14 @@ from curation import workspace as _workspaces
 from curation.errors import LabelloopError
 from curation.progress import Report, silent
 from curation.workspace import Project as _Project
+from ui import auditing as _auditing
 from ui import augmenting as _augmenting
 from ui import balancing as _balancing
+from ui import exporting as _exporting
 from ui import findings as _findings
 from ui import frames as _frames
 from ui import versioning as _versioning
+from ui import splitting as _splitting
 from ui import wiring as _wiring
 
 if TYPE_CHECKING:
@@ -204,6 +207,57 @@ class Project:
         """Measures on planted copies how well copies are found, and sets the threshold."""
         return _findings.calibrate_duplicates(self._project, precision=precision, report=report)
 
+    def split(
+        self,
+        *,
+        shares: Mapping[str, float] | None = None,
+        folds: int | None = None,
+        by: Sequence[str] | None = None,
+        stratify: str | None = None,
+        name: str = "default",
+        from_imported: bool = False,
+        with_reserve: bool = False,
+        dry_run: bool = False,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Makes a split that does not leak, or lets new images join the one of this name.
+
+        Args:
+            shares: of train, validation and test; 0.7, 0.15 and 0.15 where left open.
+            folds: so many folds instead.
+            by: metadata columns whose values stay together.
+            stratify: `label`, `none` or a metadata column.
+            name: of the split; rounds follow `default`.
+            from_imported: adopt the split that the images came with.
+            with_reserve: put the rounds' reserve into the folds, too.
+            dry_run: only say what would be done.
+            report: told of the progress.
+        """
+        return _splitting.split(
+            self._project,
+            shares=shares,
+            folds=folds,
+            by=by,
+            stratify=stratify,
+            name=name,
+            from_imported=from_imported,
+            with_reserve=with_reserve,
+            dry_run=dry_run,
+            report=report,
+        )
+
+    def check_split(
+        self, name: str = "default", *, by: Sequence[str] | None = None, report: Report = silent
+    ) -> dict[str, Any]:
+        """What is in the parts of a split, or of the imported one, and what leaks between them."""
+        return _splitting.check(self._project, name=name, by=by, report=report)
+
+    def parts(self, name: str = "default") -> "pd.DataFrame":
+        """One row per image of a split: image, part."""
+        import pandas as pd
+
+        return pd.DataFrame(_splitting.parts(self._project, name), columns=["image", "part"])
+
     def balance(self, *, by: str = "") -> dict[str, Any]:
         """How labels are spread over classes (and the slices of a column), and what is missing."""
         return _balancing.describe(self._project, by=by)
@@ -226,6 +280,38 @@ class Project:
     def clear_balance(self, *, kind: str = "") -> dict[str, Any]:
         """Takes back the plan of a kind (`balance`, `labeling-quota`), or all in force."""
         return _balancing.clear(self._project, kind=kind)
+
+    def audit(
+        self, by: Sequence[str] = (), *, discover: bool = False, report: Report = silent
+    ) -> dict[str, Any]:
+        """Tests whom the dataset and its model fail: findings, the most serious first.
+
+        Args:
+            by: one metadata column, or two that are also crossed.
+            discover: also look for places in embedding space that no column names.
+            report: told of the progress.
+        """
+        return _auditing.audit(self._project, by, discover=discover, report=report)
+
+    def plan_against_bias(
+        self,
+        by: Sequence[str],
+        remedy: str,
+        *,
+        budget: int = 50,
+        apply: bool = False,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """A remedy for bias, shown, or (a quota) put in force until `clear_balance`.
+
+        Args:
+            by: one metadata column, or two that are crossed.
+            remedy: reweigh, group-balanced or quota.
+            budget: of the quota: images of the next batch.
+            apply: put the quota in force.
+            report: told of the progress.
+        """
+        return _auditing.plan(self._project, by, remedy, budget=budget, apply=apply, report=report)
 
     def recipes(self) -> list[dict[str, Any]]:
         """The augmentation recipes: name, version, description and steps of each."""
@@ -353,3 +439,55 @@ class Project:
     def restore_snapshot(self, snapshot: str = "", *, report: Report = silent) -> dict[str, Any]:
         """Makes labels and exclusions what they were in a snapshot, the newest by default."""
         return _versioning.restore(self._project, snapshot, report=report)
+
+    def card(
+        self,
+        folder: str | Path,
+        *,
+        snapshot: str = "",
+        about: str | Path | None = None,
+        with_map: bool = True,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Writes a data card into a folder: README.md, card.html and pictures."""
+        return _versioning.card(
+            self._project,
+            Path(folder).expanduser(),
+            snapshot=snapshot,
+            about=Path(about) if about else None,
+            with_map=with_map,
+            report=report,
+        )
+
+    def export(
+        self,
+        to: str | Path,
+        *,
+        format: str,
+        snapshot: str = "",
+        images: str = "",
+        keep_metadata: bool = False,
+        unlabeled: bool = False,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Writes images and labels for another tool, into a new folder.
+
+        Args:
+            to: the folder; one in which the same export was interrupted is finished.
+            format: as `labelloop export --format` takes it.
+            snapshot: which version; the dataset as it is now if left out.
+            images: copy, link or none; the format's default if left out.
+            keep_metadata: copies keep EXIF, GPS positions and comments.
+            unlabeled: also images that nobody has labeled.
+            report: told of the progress.
+        """
+        return _exporting.export(
+            self._project,
+            Path(to).expanduser(),
+            format=format,
+            snapshot=snapshot,
+            images=images,
+            keep_metadata=keep_metadata,
+            unlabeled=unlabeled,
+            report=report,
+        )

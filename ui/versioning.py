@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from curation import snapshots, versions
@@ -99,3 +100,26 @@ def restore(project: Project, snapshot: str = "", *, report: Report = silent) ->
     """Brings labels and exclusions back to what they were."""
     found = snapshots.get(project, snapshot)
     return {"snapshot": found.id, **asdict(versions.restore(project, found, report=report))}
+
+
+def card(
+    project: Project,
+    folder: Path,
+    *,
+    snapshot: str = "",
+    about: Path | None = None,
+    with_map: bool = True,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Writes a data card of the dataset as it is now, or as it was in a snapshot."""
+    from curation import card as cards
+
+    made = cards.write(
+        project, folder, snapshot=snapshot, about=about, with_map=with_map, report=report
+    )
+    return {
+        "snapshot": made.snapshot.id,
+        "markdown": str(made.markdown),
+        "html": str(made.html),
+        "pictures": [str(path) for path in made.pictures],
+    }
