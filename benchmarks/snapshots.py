@@ -20,6 +20,7 @@ from curation import snapshots, versions, workspace
 from curation.catalog import images, labels
 from curation.catalog.bulk import batched
 from curation.records import NewImage
+from curation.snapshots import Snapshot
 from curation.workspace import Project
 
 CLASSES = [f"class-{number}" for number in range(10)]
@@ -38,19 +39,24 @@ def main() -> None:
         first = snapshots.create(project)
         seconds: dict[str, list[float]] = {}
         for _ in range(options.repeats):
-            snapshots.path_of(project, first).unlink()
-            timed(seconds, "create", lambda: snapshots.create(project))
-            unlabel(project, options.images // 100)
-            other = timed(seconds, "create after 1 % changed", lambda: snapshots.create(project))
-            timed(seconds, "diff", lambda: sum(1 for _ in versions.diff(project, first, other)))
-            timed(seconds, "verify", lambda: versions.verify(project, other, images=False))
-            timed(seconds, "restore", lambda: versions.restore(project, first))
+            once(project, first, seconds, options.images)
     print(f"| {options.images:,} images | Seconds, median of {options.repeats} (range) |")
     print("|---|---|")
     for name, found in seconds.items():
         print(f"| {name} | {median(found):.1f} ({min(found):.1f} to {max(found):.1f}) |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\nPeak memory: {peak:,.0f} MB")
+
+
+def once(project: Project, first: Snapshot, seconds: dict[str, list[float]], count: int) -> None:
+    """Goes from the first snapshot to another and back."""
+    snapshots.path_of(project, first).unlink()
+    timed(seconds, "create", lambda: snapshots.create(project))
+    unlabel(project, count // 100)
+    other = timed(seconds, "create after 1 % changed", lambda: snapshots.create(project))
+    timed(seconds, "diff", lambda: sum(1 for _ in versions.diff(project, first, other)))
+    timed(seconds, "verify", lambda: versions.verify(project, other, images=False))
+    timed(seconds, "restore", lambda: versions.restore(project, first))
 
 
 def timed(seconds: dict[str, list[float]], name: str, work: Callable[[], T]) -> T:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from curation import splits
 from curation.catalog import annotations, reserve, rounds
 from curation.catalog import pool as pool_rows
 from curation.errors import RoundError
@@ -104,6 +105,7 @@ def _begin(
     collected: dict[str, int],
     seconds: float,
 ) -> RoundRecord:
+    splits.join(project)  # before the reserve, which is drawn from what a split holds out
     with project.catalog.write() as connection:
         version = annotations.newest_version(connection, project.id)
         waiting = rounds.waiting(connection, project.id)

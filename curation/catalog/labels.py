@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, union
 
+from curation.catalog import splits
 from curation.catalog.bulk import batched
 from curation.catalog.schema import classes, images, label_boxes, label_classes, labels
 from curation.records import Box, LabelRow
@@ -287,6 +288,8 @@ def every(connection: Connection, project_id: int) -> list[LabelRow]:
 def for_training(connection: Connection, project_id: int) -> list[LabelRow]:
     """The labels a model may learn from: of usable images in groups without a reserve member.
 
+    Nor with one in validation or test of the split `default`.
+
     Propagated ones are left out: one answer would count as often as its image has copies, both in
     the training and in the number of labels that a learning curve runs over.
     """
@@ -298,6 +301,7 @@ def for_training(connection: Connection, project_id: int) -> list[LabelRow]:
         & (labels.c.origin != PROPAGATED)
         & (images.c.state == "ok")
         & images.c.group_id.not_in(reserved)
+        & images.c.group_id.not_in(splits.held_out(project_id))
     )
     return list(_read(connection, here).values())
 

@@ -4,13 +4,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union
 
+from curation.catalog import splits
 from curation.catalog.annotations import is_skip
 from curation.catalog.schema import annotations, images, labels
 from curation.records import PoolRow
 
 
 def find(connection: Connection, project_id: int) -> list[PoolRow]:
-    """The unlabeled images that may be chosen: one per group, none of the reserve's groups."""
+    """The unlabeled images that may be chosen: one per group, none that models are judged by."""
     first = ids(project_id).subquery()
     rows = connection.execute(
         select(images.c.id, images.c.group_id, images.c.location, images.c.name)
@@ -26,7 +27,7 @@ def count(connection: Connection, project_id: int) -> int:
 
 
 def _closed_groups(project_id: int) -> Any:
-    """Groups with a member that is in the reserve, labeled, or skipped by people."""
+    """Groups with a member that is in the reserve, held out, labeled, or skipped by people."""
     member = images.c.project_id == project_id
     return union(
         select(images.c.group_id).where(member, images.c.reserve.is_not(None)),
@@ -34,6 +35,7 @@ def _closed_groups(project_id: int) -> Any:
         select(images.c.group_id)
         .join(annotations, annotations.c.image_id == images.c.id)
         .where(member, is_skip()),
+        splits.held_out(project_id),
     )
 
 
@@ -58,6 +60,7 @@ def contains_image() -> ColumnElement[bool]:
         select(annotations.c.id).where(annotations.c.image_id == other.c.id, is_skip()).exists()
     )
     earlier = and_(other.c.state == "ok", other.c.id < images.c.id)
-    closing = or_(other.c.reserve.is_not(None), earlier, labeled, skipped)
+    held_out = splits.is_held_out(other.c.id)
+    closing = or_(other.c.reserve.is_not(None), earlier, labeled, skipped, held_out)
     closed = select(other.c.id).where(other.c.group_id == images.c.group_id, closing).exists()
     return and_(images.c.state == "ok", ~closed)

@@ -4,6 +4,7 @@ Its order is that of `images.draw`, a hash of the project's seed and the group; 
 answered is always a prefix of that order, and therefore a random sample of the whole.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -18,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from curation.catalog import labels
+from curation.catalog import labels, splits
 from curation.catalog.annotations import settles
 from curation.catalog.bulk import batched
 from curation.catalog.schema import annotations, annotators, images, projects, round_images
@@ -28,20 +29,24 @@ from curation.records import ReserveProgress, ReserveRow
 SHARE = 0.2
 AT_LEAST = 200
 AT_MOST_SHARE = 0.5  # of a dataset too small to give 200 away
+_HALVES = ("calibration", "holdout")
 
 
 def freeze(connection: Connection, project_id: int) -> int:
     """Draws the reserve at its first call; later calls only let new images join it.
 
     An image joins if its draw is below the mark set at the first call and no member of its group is
-    in the reserve, or has been sent to people as part of a batch.
+    in the reserve, has been sent to people as part of a batch, or is in `train` of the split
+    `default`. A split that was made before the reserve feeds it: only what it holds out can join,
+    `holdout` from test and `calibration` from validation. Images without a part wait for one then.
 
     Returns:
         How many images joined.
     """
+    fed = splits.feeds_reserve(connection, project_id)
     below = connection.scalar(select(projects.c.reserve_below).where(projects.c.id == project_id))
     if below is None:
-        below = _mark(connection, project_id)
+        below = _mark(connection, project_id, fed=fed)
         if below is None:
             return 0
         connection.execute(
@@ -53,31 +58,63 @@ def freeze(connection: Connection, project_id: int) -> int:
         select(images.c.group_id)
         .join(round_images, round_images.c.image_id == images.c.id)
         .where(here),
+        splits.trained_on(project_id),
     ).subquery()
     joining = (
-        select(func.min(images.c.id).label("id"), func.min(images.c.draw).label("draw"))
+        select(
+            func.min(images.c.id).label("id"),
+            func.min(images.c.draw).label("draw"),
+            images.c.group_id,
+        )
         .outerjoin(closed, closed.c.group_id == images.c.group_id)
         .where(here, images.c.state == "ok", images.c.draw < below, closed.c.group_id.is_(None))
         .group_by(images.c.group_id)
     )
+    if fed:
+        joining = joining.where(images.c.group_id.in_(splits.held_out(project_id)))
     rows = connection.execute(joining).all()
-    for half, parity in (("calibration", 0), ("holdout", 1)):
-        ids = [row.id for row in rows if row.draw % 2 == parity]
+    half_of = _halves(connection, project_id, rows)
+    for half in _HALVES:
+        ids = [row.id for row in rows if half_of[row.id] == half]
         for batch in batched(ids):
             connection.execute(update(images).where(images.c.id.in_(batch)).values(reserve=half))
             labels.mend(connection, batch)  # nothing is propagated into or out of the reserve
     return len(rows)
 
 
-def _mark(connection: Connection, project_id: int) -> int | None:
-    group_draws = (
+def _halves(connection: Connection, project_id: int, rows: Sequence[Any]) -> dict[int, str]:
+    """The half that each joining image belongs to: by its part, where that decides, or its draw."""
+    part_of: dict[int, str] = {}
+    if splits.halves(connection, project_id):
+        groups = [row.group_id for row in rows]
+        part_of = splits.part_of_groups(connection, project_id, groups)
+    by_part = {splits.VALIDATION: "calibration", splits.TEST: "holdout"}
+    return {
+        row.id: by_part.get(part_of.get(row.group_id, ""), _HALVES[row.draw % 2]) for row in rows
+    }
+
+
+def _mark(connection: Connection, project_id: int, *, fed: bool) -> int | None:
+    """The draw below which images join; none where there are too few.
+
+    Args:
+        fed: whether only what the split holds out can join.
+    """
+    draws = (
         select(func.min(images.c.draw).label("draw"))
         .where(images.c.project_id == project_id, images.c.state == "ok")
         .group_by(images.c.group_id)
-        .subquery()
     )
-    total = connection.scalar(select(func.count()).select_from(group_draws)) or 0
+    total = connection.scalar(select(func.count()).select_from(draws.subquery())) or 0
     wanted = min(max(round(SHARE * total), AT_LEAST), int(AT_MOST_SHARE * total))
+    if fed:
+        draws = draws.where(
+            images.c.group_id.in_(splits.held_out(project_id)),
+            images.c.group_id.not_in(splits.trained_on(project_id)),
+        )
+        open_groups = connection.scalar(select(func.count()).select_from(draws.subquery())) or 0
+        wanted = min(wanted, open_groups)
+    group_draws = draws.subquery()
     if not wanted:
         return None
     last = connection.scalar(

@@ -135,10 +135,11 @@ def note_left_out(
         connection.execute(change, rows)
 
 
-def remove(connection: Connection, split_id: int) -> None:
-    """Removes a split; the images stay."""
-    connection.execute(delete(split_images).where(split_images.c.split_id == split_id))
+def remove(connection: Connection, split_id: int) -> int:
+    """Removes a split and returns how many images had a part of it; the images stay."""
+    gone = connection.execute(delete(split_images).where(split_images.c.split_id == split_id))
     connection.execute(delete(splits).where(splits.c.id == split_id))
+    return int(gone.rowcount)
 
 
 def rank(part: str) -> tuple[int, str]:
@@ -199,7 +200,8 @@ def _stays(connection: Connection, split_id: int, group_ids: Sequence[int]) -> d
         select(images.c.group_id, split_images.c.part)
         .distinct()
         .join(split_images, split_images.c.image_id == images.c.id)
-        .where(split_images.c.split_id == split_id, images.c.group_id.in_(group_ids))
+        # The sum keeps SQLite from reading all of the split instead of these groups.
+        .where(split_images.c.split_id + 0 == split_id, images.c.group_id.in_(group_ids))
     )
     for row in rows:
         part = row.part.removesuffix(_NOTE)
@@ -309,6 +311,19 @@ def reserve_state(connection: Connection, project_id: int) -> tuple[bool, int]:
     return below is not None, count or 0
 
 
+def has_newcomers(connection: Connection, project_id: int, split_id: int) -> bool:
+    """Whether any usable image has no part of this split yet."""
+    placed = (
+        select(split_images.c.image_id)
+        .where(split_images.c.split_id == split_id, split_images.c.image_id == images.c.id)
+        .exists()
+    )
+    query = select(images.c.id).where(
+        images.c.project_id == project_id, images.c.state == "ok", ~placed
+    )
+    return connection.scalar(query.limit(1)) is not None
+
+
 def members(connection: Connection, project_id: int, split_id: int | None) -> Iterator[Member]:
     """Usable images and those that have a part of this split, in the order of ids."""
     last = 0
@@ -323,7 +338,8 @@ def members(connection: Connection, project_id: int, split_id: int | None) -> It
                 & (split_images.c.split_id == (split_id or 0)),
             )
             .where(
-                images.c.project_id == project_id,
+                # The sum keeps SQLite off the index of project_id, which would sort for each page.
+                images.c.project_id + 0 == project_id,
                 images.c.id > last,
                 images.c.group_id.is_not(None),
                 or_(images.c.state == "ok", split_images.c.part.is_not(None)),

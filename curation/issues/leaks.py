@@ -1,11 +1,9 @@
 """Images that tie two parts of an imported split together: copies, and things seen in both.
 
-The split is a metadata column (`split`, `subset`, `fold` or `partition`) or, where there is none, a
-folder of the images' paths (`train/...`, `test/...`). Across it lie either members of one group of
-duplicates, or images with the same value of a column that names an entity, such as a patient.
+Across the split lie either members of one group of duplicates, or images with the same value of a
+column that names an entity, such as a patient.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -14,24 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.catalog import images as image_rows
+from curation.imported_split import (
+    BATCH,
+    SPLIT_COLUMNS,
+    Codes,
+    ImportedSplit,
+    split_name,
+    walk,
+)
 from curation.issues.columns import Column, how_surely_an_entity
 from curation.issues.evidence import Evidence
 from curation.issues.table import Detector, Issue
 
+__all__ = ["DETECTOR", "SPLIT_COLUMNS", "Crossing", "cross", "find", "split_name"]
+
 Ids = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.int16]
 Keys = npt.NDArray[np.uint64]
 
-SPLIT_COLUMNS = {"split", "subset", "fold", "partition"}
-_SPLIT = re.compile(
-    r"(?P<train>train(ing)?|trn)|(?P<val>val(id|idation)?)|(?P<test>test(ing)?|tst)"
-    r"|(?P<dev>dev(elop(ment)?)?)|(?P<eval>eval(uation)?)|(?P<holdout>hold[-_ ]?out)"
-)
-_DECORATION = re.compile(r"[-_ ]?(set|split|data|images?|imgs?|\d{4})$")
-_FOLD = re.compile(r"(fold)?[-_ ]?(\d{1,2})")
-
 MOST_RELATED = 50
-BATCH = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,23 +43,6 @@ class Crossing:
 
     key_of: npt.NDArray[np.int32]
     counts: npt.NDArray[np.int32]
-
-
-def split_name(value: str, *, folds: bool = False) -> str:
-    """The part of a split that a value or folder means, such as `train`; empty for none.
-
-    Args:
-        value: in any case, as `Train`, `validation` or `val2017`.
-        folds: whether a number means a fold.
-
-    >>> split_name("VALIDATION"), split_name("train2017"), split_name("shirts")
-    ('val', 'train', '')
-    """
-    text = value.strip().lower()
-    if found := _SPLIT.fullmatch(_DECORATION.sub("", text)):
-        return str(found.lastgroup)
-    number = _FOLD.fullmatch(text) if folds else None
-    return f"fold {int(number[2])}" if number else ""
 
 
 def cross(keys: npt.NDArray[np.integer], splits: Codes) -> Crossing:
@@ -88,7 +69,7 @@ def cross(keys: npt.NDArray[np.integer], splits: Codes) -> Crossing:
 def find(evidence: Evidence) -> Iterator[Issue]:
     """One row for every image that is tied to another part of the imported split."""
     seen = _read(evidence)
-    splits, names = seen.split()
+    splits, names = seen.imported.found()
     if len(names) < 2:
         return
     groups = np.asarray(evidence.groups, np.int64)
@@ -175,72 +156,22 @@ class _Seen:
     A value is kept as a 64-bit digest: 8 bytes an image and column, however long it is.
     """
 
-    size: int
+    imported: ImportedSplit
     columns: dict[str, Column] = field(default_factory=dict)
-    in_columns: dict[str, "_Parts"] = field(default_factory=dict)
-    in_folders: dict[int, "_Parts"] = field(default_factory=dict)
-
-    def add_values(self, row: int, values: Mapping[str, str]) -> None:
-        """Notes the metadata of one image."""
-        for name, raw in values.items():
-            value = raw.strip()
-            if not value:
-                continue
-            if (kind := name.strip().lower()) in SPLIT_COLUMNS:
-                parts = self.in_columns.setdefault(name, _Parts(self.size))
-                parts.note(row, split_name(value, folds=kind == "fold"))
-                continue
-            column = self.columns.setdefault(name, Column(np.zeros(self.size, np.uint64)))
-            column.note(row, value, _digest(value))
-
-    def add_path(self, row: int, path: str) -> None:
-        """Notes the folders of one image."""
-        for depth, folder in enumerate(path.split("/")[:-1]):
-            if name := split_name(folder):
-                self.in_folders.setdefault(depth, _Parts(self.size)).note(row, name)
-
-    def split(self) -> tuple[Codes, list[str]]:
-        """The imported split: the part of each image (N,), -1 for none, and the parts' names."""
-        by_column = [parts for parts in self.in_columns.values() if len(parts.names) > 1]
-        if by_column:
-            best = max(by_column, key=lambda parts: int((parts.codes >= 0).sum()))
-            return best.codes, best.names
-        for _, parts in sorted(self.in_folders.items()):
-            if len(parts.names) > 1 and (parts.codes >= 0).all():
-                return parts.codes, parts.names
-        return np.full(self.size, -1, np.int16), []
-
-
-class _Parts:
-    """A split as it is read: the number of each image's part."""
-
-    def __init__(self, size: int) -> None:
-        self.codes: Codes = np.full(size, -1, np.int16)
-        self.names: list[str] = []
-
-    def note(self, row: int, name: str) -> None:
-        if not name:
-            return
-        if name not in self.names:
-            self.names.append(name)
-        self.codes[row] = self.names.index(name)
 
 
 def _read(evidence: Evidence) -> _Seen:
     """Names and metadata of all images, in batches."""
-    seen = _Seen(len(evidence.ids))
-    for start in range(0, seen.size, BATCH):
-        ids = evidence.ids[start : start + BATCH].tolist()
-        with evidence.project.catalog.read() as connection:
-            places = image_rows.places(connection, ids)
-            metadata = image_rows.metadata_of_many(connection, ids)
-        for row, image_id in enumerate(ids, start):
-            seen.add_values(row, metadata.get(image_id, {}))
-            if place := places.get(image_id):
-                # Parts may also have been imported one after the other, each from its own folder.
-                folder = place.source.rstrip("/").rsplit("/", 1)[-1]
-                seen.add_path(row, f"{folder}/{place.name}")
-        evidence.report(min(start + BATCH, seen.size), seen.size, "leaks")
+    size = len(evidence.ids)
+    seen = _Seen(ImportedSplit(size))
+    walked = walk(evidence.project, evidence.ids, report=evidence.report, says="leaks")
+    for row, path, values in walked:
+        seen.imported.note_path(row, path)
+        for name, raw in values.items():
+            value = raw.strip()
+            if value and not seen.imported.note_value(row, name, value):
+                column = seen.columns.setdefault(name, Column(np.zeros(size, np.uint64)))
+                column.note(row, value, _digest(value))
     return seen
 
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from curation import ingest, sources
 from curation.catalog import images
+from curation.imported_split import split_name
 from curation.issues import leaks
 from curation.issues.columns import Column, how_surely_an_entity
 from curation.issues.evidence import Evidence
-from curation.issues.leaks import cross, split_name
+from curation.issues.leaks import cross
 from curation.issues.table import Issue
 from curation.scan import ScanStore
 from curation.workspace import Project
