@@ -1,35 +1,75 @@
-"""Small random changes of whole batches that leave the answer as it is."""
+"""Recipes applied on the fly: every image of every epoch changed anew, by the run's seed."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
-_ZOOM = (0.8, 1.1)
-_SHIFT = 0.08
-_DEGREES = 8.0
-_BRIGHTNESS = 0.2
+from curation.augmentation import recipes
+from curation.augmentation.pipeline import Pipeline, seed_of
+from curation.augmentation.recipes import Recipe
+from curation.errors import TrainingError
+
+Pixels = NDArray[np.uint8]
+Augment = Callable[[Pixels, NDArray[np.integer], int], Pixels]
+
+NONE = "none"
 
 
-def light(batch: torch.Tensor, *, rng: np.random.Generator) -> torch.Tensor:
-    """Zoom, shift, rotate a little, mirror and change the brightness of each image on its own.
-
-    One interpolation for the whole batch, so it costs a small part of a training step.
+def recipe(name: str, *, folder: Path | None = None) -> Recipe | None:
+    """The recipe that a training setting names; none for `none`.
 
     Args:
-        batch: (B, 3, S, S) pixels from 0 to 1.
-        rng: the only source of randomness.
+        name: `none`, a shipped recipe, one of the folder, or the path of a `.toml` file.
+        folder: with people's own recipes.
+
+    Raises:
+        NotFound: there is no recipe of that name.
+        InputError: its file cannot be used.
     """
-    n = len(batch)
-    angle = np.deg2rad(rng.uniform(-_DEGREES, _DEGREES, n))
-    zoom = rng.uniform(*_ZOOM, n)
-    mirror = rng.choice([-1.0, 1.0], n)
-    theta = np.zeros((n, 2, 3), dtype=np.float32)
-    theta[:, 0, 0] = mirror * np.cos(angle) * zoom
-    theta[:, 0, 1] = -np.sin(angle) * zoom
-    theta[:, 1, 0] = mirror * np.sin(angle) * zoom
-    theta[:, 1, 1] = np.cos(angle) * zoom
-    theta[:, :, 2] = rng.uniform(-_SHIFT, _SHIFT, (n, 2))
-    grid = functional.affine_grid(torch.from_numpy(theta), list(batch.shape), align_corners=False)
-    moved = functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
-    light_factor = rng.uniform(1 - _BRIGHTNESS, 1 + _BRIGHTNESS, (n, 1, 1, 1)).astype(np.float32)
-    return (moved * torch.from_numpy(light_factor)).clamp_(0, 1)
+    return None if name == NONE else recipes.find(name, folder=folder)
+
+
+def prepare(recipe: Recipe, *, size: int, seed: int) -> Augment:
+    """From pixels (B, S, S, 3), their rows (B,) and the epoch to changed pixels (B, S, S, 3).
+
+    What comes out depends on seed, row and epoch, and not on the batch. At 112 pixels the recipe
+    `light` takes 0.4 ms of one core an image, no more than the same as one interpolation of the
+    batch by torch took, and a training step takes 20 ms: so there is one `light`, not two.
+
+    Args:
+        recipe: what is done.
+        size: S, pixels of a side; crops of the recipe are resized to it.
+        seed: of the run.
+
+    Raises:
+        TrainingError: the training's images are smaller than a crop of the recipe.
+        InputError: albumentations refuses a value of the recipe.
+    """
+    if fault := recipe.too_small(size, size):
+        raise TrainingError(
+            f"With input-size {size} images are {fault}, as the recipe {recipe.name!r} wants. "
+            "Raise input-size, or take another recipe."
+        )
+    pipeline = Pipeline(recipe)
+
+    def augment(pixels: Pixels, rows: NDArray[np.integer], epoch: int) -> Pixels:
+        changed = np.empty_like(pixels)
+        for place, row in enumerate(rows.tolist()):
+            made = pipeline.apply(pixels[place], seed=seed_of(seed, row, epoch)).pixels
+            changed[place] = made if made.shape == pixels[place].shape else _resized(made, size)
+        return changed
+
+    return augment
+
+
+def _resized(pixels: Pixels, size: int) -> Pixels:
+    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    found = functional.interpolate(
+        batch, size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )
+    resized: Pixels = found[0].permute(1, 2, 0).numpy()
+    return resized

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from curation import backbones, files, inference
+from curation.augmentation.recipes import Recipe
 from curation.backbones import Preprocessing
 from curation.errors import TrainingError
 from training import augmentation, weights
@@ -36,6 +37,7 @@ class FineTuned:
         task: `single-label` or `multi-label`.
         settings: what it was trained with.
         temperature: above 0; logits are divided by it before they become probabilities.
+        recipe: that its images were augmented with, in full; None for none.
     """
 
     module: nn.Module
@@ -44,6 +46,7 @@ class FineTuned:
     task: str
     settings: FineTuneSettings
     temperature: float = 1.0
+    recipe: dict[str, Any] | None = None
 
     def logits(self, images: Sequence[Path]) -> NDArray[np.float64]:
         """(N, C) scores before the temperature.
@@ -81,6 +84,7 @@ class FineTuned:
             "task": self.task,
             "settings": self.settings.as_json(),
             "temperature": self.temperature,
+            "recipe": self.recipe,
         }
         state = {name: tensor.contiguous() for name, tensor in self.module.state_dict().items()}
         files.write_bytes(path, save(state, metadata={"labelloop": json.dumps(about)}))
@@ -115,6 +119,7 @@ class FineTuned:
             task=about["task"],
             settings=settings,
             temperature=float(about["temperature"]),
+            recipe=about.get("recipe"),
         )
 
 
@@ -165,6 +170,7 @@ def fit(
 
     Raises:
         TrainingError: labels that allow no model, or a loss that is not a number.
+        LabelloopError: the settings' recipe is missing or cannot be used at this input size.
         UnreadableImage: a file that cannot be decoded.
     """
     settings = settings or FineTuneSettings()
@@ -172,6 +178,8 @@ def fit(
     if len(images) != len(y):
         raise TrainingError(f"{len(images)} images for {len(y)} labels: pass one for each.")
     how = _preprocessing(settings)
+    recipe = augmentation.recipe(settings.augmentation)
+    augment = _augment(recipe, settings, rng=rng)
     pixels = _read(images, how)
     module = backbones.load_model(settings.backbone, classes=len(classes))
     module = module.to(memory_format=torch.channels_last)
@@ -185,7 +193,14 @@ def fit(
         sample_weight=sample_weight,
         class_weight=class_weight,
     )
-    model = FineTuned(module, tuple(classes), head, task, settings)
+    model = FineTuned(
+        module,
+        tuple(classes),
+        head,
+        task,
+        settings,
+        recipe=None if recipe is None else recipe.as_json(),
+    )
     yield Epoch(0, None, time.monotonic() - begun, model)
     targets, cells = _targets(
         y, len(classes), settings=settings, sample_weight=sample_weight, class_weight=class_weight
@@ -199,9 +214,8 @@ def fit(
     for number in range(1, settings.epochs + 1):
         begun, total = time.monotonic(), 0.0
         for rows in np.array_split(rng.permutation(len(pixels)), steps_per_epoch):
-            batch = _tensor(pixels[rows])
-            if settings.augmentation == "light":
-                batch = augmentation.light(batch, rng=rng)
+            seen = pixels[rows] if augment is None else augment(pixels[rows], rows, number)
+            batch = _tensor(seen)
             loss = _loss(
                 module(_normalised(batch, how)), targets[rows], cells[rows], settings=settings
             )
@@ -221,6 +235,16 @@ def fit(
 
 def _preprocessing(settings: FineTuneSettings) -> Preprocessing:
     return replace(backbones.preprocessing(settings.backbone), size=settings.input_size)
+
+
+def _augment(
+    recipe: Recipe | None, settings: FineTuneSettings, *, rng: np.random.Generator
+) -> augmentation.Augment | None:
+    """What changes each image in each epoch, by a seed that the run's randomness gives."""
+    if recipe is None:
+        return None
+    seed = int(rng.integers(2**63))
+    return augmentation.prepare(recipe, size=settings.input_size, seed=seed)
 
 
 def _read(images: Sequence[Path], how: Preprocessing) -> NDArray[np.uint8]:

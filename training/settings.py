@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from curation.augmentation import recipes
 from curation.errors import InputError, NotFound, TrainingError
 
 TASKS = ("single-label", "multi-label")
 CLASS_WEIGHTS = ("none", "square-root", "balanced")
-AUGMENTATIONS = ("none", "light")
+AUGMENTATIONS = ("none", *recipes.shipped())
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class FineTuneSettings(_Settings):
         backbone_learning_rate: of all other layers.
         weight_decay: of AdamW; none on biases and normalisation.
         label_smoothing: 0 to below 1; single-label only.
-        augmentation: `none` or `light` (crop, flip, small rotation, brightness).
+        augmentation: `none`, the name of a recipe that comes with labelloop, or the path of a
+            `.toml` file with one.
         class_weight: as in `HeadSettings`.
     """
 
@@ -116,7 +118,8 @@ class FineTuneSettings(_Settings):
         _positive(self, "head_learning_rate", "backbone_learning_rate")
         _whole(self, "input_size", at_least=32)
         _whole(self, "batch_size", "epochs", at_least=1)
-        _choice(self, "augmentation", AUGMENTATIONS)
+        if not str(self.augmentation).endswith(".toml"):
+            _choice(self, "augmentation", AUGMENTATIONS)
         _choice(self, "class_weight", CLASS_WEIGHTS)
         if not self.weight_decay >= 0:
             raise TrainingError(f"weight-decay is {self.weight_decay}; give 0 or more.")

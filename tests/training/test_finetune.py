@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from curation.errors import TrainingError
-from training import augmentation
 from training.finetune import Epoch, FineTuned, fit
 from training.settings import FineTuneSettings
 
@@ -119,12 +117,3 @@ def test_load__broken_file(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x40\x00\x00\x00\x00\x00\x00\x00{")
     with pytest.raises(TrainingError, match="Train it again"):
         FineTuned.load(tmp_path / "model.safetensors")
-
-
-def test_light__keeps_shape_and_range() -> None:
-    batch = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    moved = augmentation.light(batch, rng=np.random.default_rng(0))
-    assert moved.shape == batch.shape
-    assert float(moved.min()) >= 0
-    assert float(moved.max()) <= 1
-    assert not torch.equal(moved, batch)

@@ -1,0 +1,1 @@
+"""Augmentation: named recipes of random changes that leave an image's label as it is."""

@@ -1,0 +1,80 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curation.augmentation import recipes
+from curation.errors import InputError, NotFound, TrainingError
+from training import augmentation
+from training.finetune import FineTuned, fit
+from training.settings import FineTuneSettings
+
+CROP = (
+    'name = "cut"\nversion = 4\n[[steps]]\ntransform = "RandomCrop"\np = 1.0\n'
+    "height = 40\nwidth = 48\n"
+)
+
+
+def pixels(count: int = 6, side: int = 64) -> augmentation.Pixels:
+    return np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8)
+
+
+def test_prepare__by_row_and_epoch_and_not_by_batch() -> None:
+    light = augmentation.prepare(recipes.find("light"), size=64, seed=7)
+    images = pixels()
+    whole = light(images, np.arange(6), 1)
+    assert whole.shape == images.shape
+    np.testing.assert_array_equal(light(images[[4, 2]], np.array([4, 2]), 1), whole[[4, 2]])
+    assert (light(images, np.arange(6), 2) != whole).any(axis=(1, 2, 3)).all()
+    other = augmentation.prepare(recipes.find("light"), size=64, seed=8)
+    assert (other(images, np.arange(6), 1) != whole).any(axis=(1, 2, 3)).all()
+
+
+def test_prepare__crops_are_resized_to_the_input() -> None:
+    cut = recipes.parse(CROP, origin="cut.toml")
+    made = augmentation.prepare(cut, size=64, seed=0)(pixels(), np.arange(6), 1)
+    assert made.shape == (6, 64, 64, 3)
+    with pytest.raises(TrainingError, match="input-size 44 images are smaller than the crop of 48"):
+        augmentation.prepare(cut, size=44, seed=0)
+
+
+def test_settings__any_recipe_by_name_or_file(tmp_path: Path) -> None:
+    for name in ("none", *recipes.shipped()):
+        assert FineTuneSettings(augmentation=name).augmentation == name
+    assert augmentation.recipe("none") is None
+    (tmp_path / "cut.toml").write_text(CROP)
+    found = augmentation.recipe(str(tmp_path / "cut.toml"))
+    assert found is not None
+    assert found == augmentation.recipe("cut", folder=tmp_path)
+    with pytest.raises(TrainingError, match="none, light, standard, strong"):
+        FineTuneSettings(augmentation="heavy")
+    with pytest.raises(NotFound, match="No recipe 'heavy'"):
+        augmentation.recipe("heavy")
+
+
+def test_fit__a_model_says_what_it_was_trained_with(tmp_path: Path) -> None:
+    paths = []
+    for number, picture in enumerate(pixels(4)):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(picture).save(paths[-1])
+    (tmp_path / "cut.toml").write_text(CROP)
+    settings = FineTuneSettings(input_size=64, batch_size=4, epochs=1, augmentation="none")
+    y = np.array([0, 1, 0, 1])
+
+    def trained(name: str) -> FineTuned:
+        how = replace(settings, augmentation=name)
+        rng = np.random.default_rng(0)
+        *_, last = fit(paths, y, classes=("a", "b"), rng=rng, settings=how)
+        return last.model
+
+    plain, cut = trained("none"), trained(str(tmp_path / "cut.toml"))
+    assert plain.recipe is None
+    assert cut.recipe is not None
+    assert (cut.recipe["name"], cut.recipe["version"]) == ("cut", 4)
+    assert np.abs(plain.logits(paths) - cut.logits(paths)).max() > 1e-6
+    cut.save(tmp_path / "model.safetensors")
+    assert FineTuned.load(tmp_path / "model.safetensors").recipe == cut.recipe
+    with pytest.raises(InputError, match=r"Cannot read the recipe .*gone.toml"):
+        trained(str(tmp_path / "gone.toml"))
