@@ -23,8 +23,8 @@ from ui import balancing as _balancing
 from ui import exporting as _exporting
 from ui import findings as _findings
 from ui import frames as _frames
-from ui import versioning as _versioning
 from ui import splitting as _splitting
+from ui import versioning as _versioning
 from ui import wiring as _wiring
 
 if TYPE_CHECKING:
@@ -104,16 +104,31 @@ class Project:
         self,
         source: str | Path,
         *,
+        format: str = "auto",
         labels: str | Path | None = None,
         labels_from: str = "auto",
         copy: bool = False,
         strict: bool = False,
         report: Report = silent,
     ) -> dict[str, Any]:
-        """Imports a folder or a CSV; images that are there already are passed over."""
+        """Imports a folder, or a dataset in a usual format; images there already are passed over.
+
+        Args:
+            source: a folder, or the file that lists the dataset.
+            format: auto, folder, csv, coco, yolo, voc or label-studio.
+            labels: the file with the labels, where it does not lie in the folder.
+            labels_from: `none` imports the images alone.
+            copy: keep copies in the workspace.
+            strict: stop at the first thing that cannot be used.
+            report: told of the progress.
+
+        Returns:
+            As `labelloop import --json`.
+        """
         return _wiring.import_images_from(
             self._project,
             str(source),
+            format=format,
             table=str(labels) if labels else None,
             labels_from=labels_from,
             copy=copy,
@@ -324,7 +339,7 @@ class Project:
         out: str | Path,
         *,
         images: int = 6,
-        seed: int = 0,
+        seed: int | None = None,
         report: Report = silent,
     ) -> dict[str, Any]:
         """Draws images as they are and as the recipe changes them, as a PNG."""
@@ -333,7 +348,7 @@ class Project:
         )
 
     def augment_check(
-        self, recipe: str, *, images: int = 0, seed: int = 0, report: Report = silent
+        self, recipe: str, *, images: int = 0, seed: int | None = None, report: Report = silent
     ) -> dict[str, Any]:
         """Measures how far a recipe moves images, and which of its steps break labels."""
         return _augmenting.check(self._project, recipe, images=images, seed=seed, report=report)
@@ -346,7 +361,7 @@ class Project:
         per_image: int = 1,
         quotas: bool = False,
         format: str = "png",
-        seed: int = 0,
+        seed: int | None = None,
         report: Report = silent,
     ) -> dict[str, Any]:
         """Writes augmented copies of labeled images to a new folder, with a table.
@@ -357,7 +372,7 @@ class Project:
             per_image: copies of each image.
             quotas: only as many of each class as the balance plan in force wants.
             format: `png`, or `jpeg` of quality 95.
-            seed: of the changes.
+            seed: of the changes; the project's if none.
             report: told of the progress.
         """
         return _augmenting.write(

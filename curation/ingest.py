@@ -6,21 +6,22 @@ at most one chunk of decoding and the same command goes on where it stopped.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from curation import files, images, sources
-from curation.catalog import Connection, annotations, audit, labels
+from curation import files, images, imported_labels, importers, sources
+from curation.catalog import Connection, audit
 from curation.catalog import images as image_rows
-from curation.catalog.bulk import batched
 from curation.errors import InputError, UnreadableImage
 from curation.images import Inspection
+from curation.imported_labels import Settle
+from curation.importers.boxes import Answer, answers
+from curation.importers.found import Asked, Found, SetAside
 from curation.progress import Report, silent
-from curation.records import NewImage
+from curation.records import ImageRecord, NewImage
 from curation.sources import Candidate, Plan
-from curation.tables import Row
 from curation.workspace import Project
 
 CHUNK = 500
@@ -31,13 +32,16 @@ class Outcome:
     """What an import did: each file was added, is there already, or is quarantined.
 
     Attributes:
-        quarantined: (image or table row, reason), as the user knows them; those of an earlier
+        labeled: images that had no label and have one now.
+        relabeled: images whose label is another one now, because the source was corrected.
+        quarantined: (image or place in a file, reason), as the user knows them; those of an earlier
             import that still cannot be read are named again.
     """
 
     added: int = 0
     already: int = 0
     labeled: int = 0
+    relabeled: int = 0
     seconds: float = 0.0
     quarantined: list[tuple[str, str]] = field(default_factory=list)
 
@@ -48,13 +52,22 @@ def run(
     *,
     copy: bool = False,
     strict: bool = False,
+    settle: Settle | None = None,
     report: Report = silent,
 ) -> Outcome:
     """Imports what `plan` found; images already in the project are passed over.
 
+    A label that differs from the one that an earlier import brought takes its place, unless people
+    have answered meanwhile.
+
     Args:
+        project: where it goes.
+        plan: from `importers.understand`, or `sources.understand`.
         copy: keep copies of the images in the workspace, named by their content.
         strict: stop at the first thing that would be quarantined, before writing it.
+        settle: agrees on the answers of several annotators, where the source has such; without it
+            the answers are kept and make no label.
+        report: told of the progress.
 
     Raises:
         InputError: with `strict`, naming file, line and value.
@@ -62,28 +75,20 @@ def run(
     """
     begun = time.monotonic()
     outcome = Outcome()
-    wanted = _read_table(project, plan, outcome)
-    if strict and outcome.quarantined:
-        raise _refused(outcome)
     with project.catalog.write() as connection:
         source_id = image_rows.add_source(
             connection, project.id, str(plan.root), license=plan.license
         )
+    record = project.record
+    asked = Asked(dict(zip(record.classes, record.class_ids, strict=True)), record.task)
+    way = _Way(project, plan, asked, source_id, copy=copy, strict=strict, settle=settle)
     done = 0
     report(0, plan.candidates, "import")
-    for chunk in batched(sources.candidates(plan, wanted), CHUNK):
+    for chunk in _chunks(importers.read(plan, asked), outcome, strict=strict):
         tell = partial(_tell, report, done, plan.candidates)
-        _add_chunk(
-            project, plan, chunk, wanted, source_id, outcome, copy=copy, strict=strict, tell=tell
-        )
+        _add_chunk(way, chunk, outcome, tell=tell)
         done += len(chunk)
         report(done, plan.candidates, "import")
-    for name in sorted(set(wanted) - _found(wanted)):
-        row = wanted[name].row
-        reason = f"{_table_name(plan)}, line {row.line}: no such image"
-        outcome.quarantined.append((name, reason))
-    if strict and outcome.quarantined:
-        raise _refused(outcome)
     outcome.seconds = time.monotonic() - begun
     with project.catalog.write() as connection:
         audit.append(
@@ -92,32 +97,51 @@ def run(
             act="import",
             subject={
                 "source": str(plan.root),
+                "format": plan.format,
                 "added": outcome.added,
                 "already": outcome.already,
                 "labeled": outcome.labeled,
+                "relabeled": outcome.relabeled,
                 "quarantined": len(outcome.quarantined),
             },
         )
     return outcome
 
 
+@dataclass(frozen=True)
+class _Way:
+    """What stays the same from chunk to chunk."""
+
+    project: Project
+    plan: Plan
+    asked: Asked
+    source_id: int
+    copy: bool
+    strict: bool
+    settle: Settle | None
+
+
+def _chunks(
+    stream: Iterator[Found | SetAside], outcome: Outcome, *, strict: bool
+) -> Iterator[list[Found]]:
+    """The images in chunks; what was set aside goes to `outcome`, or stops a strict import."""
+    chunk: list[Found] = []
+    for one in stream:
+        if isinstance(one, Found):
+            chunk.append(one)
+        else:
+            outcome.quarantined.append((one.image, one.reason))
+            if strict:
+                raise _refused(outcome)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
 def _tell(report: Report, before: int, total: int, read: int) -> None:
     report(before + read, total, "import")
-
-
-@dataclass(slots=True)
-class _Wanted:
-    row: Row
-    classes: tuple[int, ...] | None
-    found: bool = False
-
-
-def _found(wanted: dict[str, _Wanted]) -> set[str]:
-    return {name for name, entry in wanted.items() if entry.found}
-
-
-def _table_name(plan: Plan) -> str:
-    return plan.table.path.name if plan.table else ""
 
 
 def _refused(outcome: Outcome) -> InputError:
@@ -129,89 +153,57 @@ def _refused(outcome: Outcome) -> InputError:
     )
 
 
-def _read_table(project: Project, plan: Plan, outcome: Outcome) -> dict[str, _Wanted]:
-    """The table's rows by image name; what cannot be used goes to `outcome.quarantined`."""
-    wanted: dict[str, _Wanted] = {}
-    if plan.table is None:
-        return wanted
-    ids = dict(zip(project.record.classes, project.record.class_ids, strict=True))
-    file = plan.table.path.name
-    for row in plan.table.rows():
-        if not isinstance(row, Row):
-            outcome.quarantined.append((f"{file}:{row[0]}", row[1]))
-            continue
-        where = f"{file}, line {row.line}"
-        if row.image in wanted:
-            first = wanted[row.image].row.line
-            outcome.quarantined.append(
-                (row.image, f"{where}: the image stands in line {first} already")
-            )
-            continue
-        classes: tuple[int, ...] | None = None
-        if row.labels and plan.labels_from == "csv":
-            unknown = [name for name in row.labels if name not in ids]
-            if unknown:
-                known = ", ".join(list(ids)[:20])
-                outcome.quarantined.append(
-                    (row.image, f"{where}: unknown class {unknown[0]!r}; the classes are {known}")
-                )
-            elif len(row.labels) > 1 and project.record.task == "single-label":
-                outcome.quarantined.append(
-                    (row.image, f"{where}: {len(row.labels)} labels in a single-label project")
-                )
-            else:
-                classes = tuple(sorted(ids[name] for name in row.labels))
-        wanted[row.image] = _Wanted(row, classes)
-    return wanted
-
-
 def _add_chunk(
-    project: Project,
-    plan: Plan,
-    chunk: Sequence[Candidate],
-    wanted: dict[str, _Wanted],
-    source_id: int,
-    outcome: Outcome,
-    *,
-    copy: bool,
-    strict: bool,
-    tell: Callable[[int], None],
+    way: _Way, chunk: Sequence[Found], outcome: Outcome, *, tell: Callable[[int], None]
 ) -> None:
-    origins = [sources.origin(candidate.path) for candidate in chunk]
+    project = way.project
+    origins = [sources.origin(found.candidate.path) for found in chunk]
     with project.catalog.read() as connection:
         known = image_rows.ids_by_origin(connection, project.id, origins)
-        retried = image_rows.quarantined_among(connection, list(known.values()))
+        records = image_rows.get_many(connection, list(known.values()))
+    retried = {key for key, record in records.items() if record.state == "quarantined"}
     # What could not be read before is looked at again: the file may have been mended since.
     unread = {
-        candidate.path: candidate
-        for candidate, origin in zip(chunk, origins, strict=True)
+        found.candidate.path: found
+        for found, origin in zip(chunk, origins, strict=True)
         if origin not in known or known[origin] in retried
     }
     rows = []
-    for path, found in _read(unread):
-        rows.append(_look(project, unread[path], found, wanted, copy=copy))
+    for path, inspected in _read({path: found.candidate for path, found in unread.items()}):
+        rows.append(_look(way, unread[path], inspected))
         tell(len(rows))  # a chunk of large photos takes a while; this is where it can be stopped
-    for candidate in chunk:
-        if candidate.name in wanted:
-            wanted[candidate.name].found = True
-    if strict:
-        outcome.quarantined.extend((row.name, row.reason) for row in rows if row.reason)
-        if outcome.quarantined:
-            raise _refused(outcome)
+    sizes = _sizes(rows, {origin: records[key] for origin, key in known.items()})
+    said, left_out = _understood(way, chunk, origins, sizes)
+    bad = [(row.name, row.reason) for row in rows if row.reason]
+    if way.strict and (bad or left_out):
+        outcome.quarantined.extend([*bad, *left_out])
+        raise _refused(outcome)
     with project.catalog.write() as connection:
         known = image_rows.ids_by_origin(connection, project.id, origins)
         again = {known[row.origin]: row for row in rows if row.origin in known}
         fresh = [row for row in rows if row.origin not in known]
-        names = _free_names(connection, project, [row.name for row in fresh], plan.root)
+        names = _free_names(connection, project, [row.name for row in fresh], way.plan.root)
         fresh = [replace(row, name=name) for row, name in zip(fresh, names, strict=True)]
-        image_rows.add(connection, project.id, fresh, source_id=source_id, seed=project.record.seed)
+        image_rows.add(
+            connection, project.id, fresh, source_id=way.source_id, seed=project.record.seed
+        )
         image_rows.read_again(connection, project.id, again, seed=project.record.seed)
+        # The source's metadata for images that were in the project before.
+        columns = {
+            known[origin]: dict(found.metadata)
+            for found, origin in zip(chunk, origins, strict=True)
+            if origin in known and found.metadata
+        }
+        image_rows.put_metadata(connection, project.id, columns)
         ids = {**known, **image_rows.ids_by_origin(connection, project.id, origins)}
-        image_rows.put_metadata(connection, project.id, _metadata_of(chunk, wanted, known))
-        outcome.labeled += _add_labels(connection, project, plan, chunk, wanted, ids)
+        given = {ids[key]: answers_of for key, answers_of in said.items()}
+        labeled, relabeled = imported_labels.put(connection, project, given, settle=way.settle)
         named = image_rows.names_by_id(connection, list(again))
     seen = [*fresh, *(replace(row, name=named[key]) for key, row in again.items())]
     outcome.quarantined.extend((row.name, row.reason) for row in seen if row.reason)
+    outcome.quarantined.extend(left_out)
+    outcome.labeled += labeled
+    outcome.relabeled += relabeled
     outcome.added += sum(not row.reason for row in seen)
     outcome.already += len(chunk) - len(seen)
 
@@ -224,100 +216,73 @@ def _read(unread: dict[Path, Candidate]) -> Iterator[tuple[Path, Inspection | Un
     yield from images.inspect_many([path for path, c in unread.items() if not c.reason])
 
 
-def _metadata_of(
-    chunk: Sequence[Candidate], wanted: dict[str, _Wanted], ids: dict[str, int]
-) -> dict[int, dict[str, str]]:
-    """The table's metadata for images that were in the project before."""
-    return {
-        ids[origin]: wanted[candidate.name].row.metadata
-        for candidate in chunk
-        if candidate.name in wanted and (origin := sources.origin(candidate.path)) in ids
+def _sizes(
+    rows: Sequence[NewImage], records: Mapping[str, ImageRecord]
+) -> dict[str, tuple[int, int]]:
+    """Width and height by origin, of the images that can be used."""
+    before = {
+        origin: (record.width, record.height)
+        for origin, record in records.items()
+        if record.state == "ok" and record.width and record.height
     }
+    now = {row.origin: (row.width, row.height) for row in rows if row.width and row.height}
+    return {origin: (int(w or 0), int(h or 0)) for origin, (w, h) in {**before, **now}.items()}
 
 
-def _add_labels(
-    connection: Connection,
-    project: Project,
-    plan: Plan,
-    chunk: Sequence[Candidate],
-    wanted: dict[str, _Wanted],
-    by_origin: dict[str, int],
-) -> int:
-    ids = dict(zip(project.record.classes, project.record.class_ids, strict=True))
-    answers: dict[int, tuple[int, ...]] = {}
-    for candidate in chunk:
-        image_id = by_origin.get(sources.origin(candidate.path))
-        if image_id is None:
+def _understood(
+    way: _Way,
+    chunk: Sequence[Found],
+    origins: Sequence[str],
+    sizes: Mapping[str, tuple[int, int]],
+) -> tuple[dict[str, list[Answer]], list[tuple[str, str]]]:
+    """The answers by origin, and (image, reason) for what was said and cannot be taken."""
+    said: dict[str, list[Answer]] = {}
+    left_out: list[tuple[str, str]] = []
+    for found, origin in zip(chunk, origins, strict=True):
+        if not found.said or origin not in sizes:
             continue
-        if plan.labels_from == "folder":
-            class_id = ids.get(candidate.name.split("/")[0])
-            if class_id is not None and "/" in candidate.name:
-                answers[image_id] = (class_id,)
-        elif candidate.name in wanted and (classes := wanted[candidate.name].classes):
-            answers[image_id] = classes
-    usable = image_rows.get_many(connection, list(answers))
-    answers = {key: value for key, value in answers.items() if usable[key].state == "ok"}
-    found = labels.get(connection, list(answers))
-    labeled = {key for key, row in found.items() if row.origin != labels.PROPAGATED}
-    answers = {key: value for key, value in answers.items() if key not in labeled}
-    written = annotations.add_imported(connection, project.id, answers)
-    answers = {key: value for key, value in answers.items() if key in written}
-    version = annotations.newest_version(connection, project.id)
-    labels.put(
-        connection,
-        project.id,
-        [
-            {
-                "image_id": image_id,
-                "classes": classes,
-                "origin": "import",
-                "confidence": 1.0,
-                "answers": 1,
-                "version_id": version,
-            }
-            for image_id, classes in answers.items()
-        ],
-    )
-    return len(answers)
+        width, height = sizes[origin]
+        for one in answers(found, way.asked, width=width, height=height):
+            if isinstance(one, Answer):
+                said.setdefault(origin, []).append(one)
+            else:
+                place = ", ".join(dict.fromkeys(part for part in (found.where, one[0]) if part))
+                left_out.append((found.candidate.name, f"{place}: {one[1]}" if place else one[1]))
+    return said, left_out
 
 
-def _look(
-    project: Project,
-    candidate: Candidate,
-    found: Inspection | UnreadableImage,
-    wanted: dict[str, _Wanted],
-    *,
-    copy: bool,
-) -> NewImage:
+def _look(way: _Way, found: Found, inspected: Inspection | UnreadableImage) -> NewImage:
+    candidate = found.candidate
     origin = sources.origin(candidate.path)
-    metadata = wanted[candidate.name].row.metadata if candidate.name in wanted else {}
-    if isinstance(found, Inspection):
+    metadata = dict(found.metadata)
+    location = origin
+    if isinstance(inspected, Inspection) and way.copy:
         try:
-            location = str(_copied(project, candidate.path, found)) if copy else origin
+            location = str(_copied(way.project, candidate.path, inspected))
         except UnreadableImage as error:
-            found = error
-    if isinstance(found, UnreadableImage):
+            inspected = error
+    if isinstance(inspected, UnreadableImage):
         return NewImage(
             name=candidate.name,
             origin=origin,
             location=origin,
-            reason=found.reason,
+            reason=inspected.reason,
             metadata=metadata,
         )
     return NewImage(
         name=candidate.name,
         origin=origin,
         location=location,
-        sha256=found.sha256,
-        pixel_hash=found.pixel_hash,
-        bytes=found.bytes,
-        modified_ns=found.mtime_ns,
-        width=found.width,
-        height=found.height,
-        format=found.format,
-        mode=found.mode,
-        frames=found.frames,
-        orientation=found.orientation,
+        sha256=inspected.sha256,
+        pixel_hash=inspected.pixel_hash,
+        bytes=inspected.bytes,
+        modified_ns=inspected.mtime_ns,
+        width=inspected.width,
+        height=inspected.height,
+        format=inspected.format,
+        mode=inspected.mode,
+        frames=inspected.frames,
+        orientation=inspected.orientation,
         metadata=metadata,
     )
 

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,23 @@ LICENSE_COLUMNS = ("license", "licence")
 CONSENT_COLUMNS = ("consent", "model_release", "release", "permission")
 DELIMITERS = ",;\t|"
 
+REVIEWED = "reviewed"
+EXPORTED = ("filename", "label", REVIEWED, "split", "group")
+"""How the header of a table begins that labelloop wrote."""
+
+PREFIX = "metadata."
+"""Before a metadata column of such a table whose name would be one of those."""
+
+_GUARD = re.compile(r"'(?='*[=+\-@\t\r])")
+"""The apostrophe that keeps a spreadsheet from running a cell."""
+
+_ESCAPED = re.compile(r"\\([|\\])|\|")
+"""A backslash with what it stands before, or a bar that divides two labels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table of images: `labels` is none where the cell is empty."""
+    """One line of a table of images: `labels` is none where nothing is said of them."""
 
     line: int
     image: str
@@ -28,7 +42,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of images whose header has been understood."""
+    """A table of images whose header has been understood.
+
+    Attributes:
+        is_export: labelloop wrote it: cells are exact, and `reviewed` says which images somebody
+            looked at, so that no label means none of the classes there.
+    """
 
     path: Path
     delimiter: str
@@ -36,6 +55,7 @@ class Table:
     image_column: str
     label_column: str | None
     metadata_columns: tuple[str, ...]
+    is_export: bool = False
 
     def rows(self) -> Iterator[Row | tuple[int, str]]:
         """The rows one by one; (line, reason) for a line that cannot be used."""
@@ -56,21 +76,54 @@ class Table:
             return line, f"{self.path.name}, line {line}: the number of cells is not the header's"
         if any("\x00" in cell or not _is_text(cell) for cell in values.values()):
             return line, f"{self.path.name}, line {line}: not UTF-8 text"
-        image = normal_name(values[self.image_column].strip())
+        # What labelloop wrote is exact; people leave blanks.
+        cell = {k: unguarded(v if self.is_export else v.strip()) for k, v in values.items()}
+        image = normal_name(cell[self.image_column])
         if not image:
             return line, f"{self.path.name}, line {line}: no {self.image_column}"
-        text = values[self.label_column].strip() if self.label_column else ""
-        parts = (unicodedata.normalize("NFC", part.strip()) for part in text.split("|"))
+        text = cell[self.label_column] if self.label_column else ""
+        parts = (unicodedata.normalize("NFC", part.strip()) for part in split_labels(text))
+        labels = tuple(dict.fromkeys(part for part in parts if part))
+        reviewed = self.is_export and cell[REVIEWED] != ""
         return Row(
             line=line,
             image=image,
-            labels=tuple(dict.fromkeys(part for part in parts if part)) or None,
-            metadata={column: values[column].strip() for column in self.metadata_columns},
+            labels=labels if labels or reviewed else None,
+            metadata={self._title(column): cell[column] for column in self.metadata_columns},
         )
+
+    def _title(self, column: str) -> str:
+        return column.removeprefix(PREFIX) if self.is_export else column
 
 
 def _is_text(cell: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in cell)
+
+
+def unguarded(cell: str) -> str:
+    """A cell without the apostrophe that makes it safe in a spreadsheet.
+
+    >>> unguarded("'=1+1.png"), unguarded("'tis"), unguarded("''=x")
+    ('=1+1.png', "'tis", "'=x")
+    """
+    return _GUARD.sub("", cell, count=1) if _GUARD.match(cell) else cell
+
+
+def split_labels(text: str) -> list[str]:
+    """The labels of a cell, divided by `|`; in a name a backslash stands before `|` and itself.
+
+    >>> split_labels("ok|dent"), split_labels(r"a\\|b|c\\\\d")
+    (['ok', 'dent'], ['a|b', 'c\\\\d'])
+    """
+    parts = [""]
+    end = 0
+    for found in _ESCAPED.finditer(text):
+        parts[-1] += text[end : found.start()] + (found[1] or "")
+        if found[1] is None:
+            parts.append("")
+        end = found.end()
+    parts[-1] += text[end:]
+    return parts
 
 
 def normal_name(name: str) -> str:
@@ -113,13 +166,16 @@ def open_table(path: Path, *, need_labels: bool = False) -> Table:
             f"{path}, line 1: no column holds labels. Found: {', '.join(columns)}. "
             f"Name it one of {', '.join(LABEL_COLUMNS)}."
         )
+    is_export = tuple(columns[: len(EXPORTED)]) == EXPORTED
+    others = (image, label, *((REVIEWED, "group") if is_export else ()))
     return Table(
         path=path,
         delimiter=delimiter,
         columns=tuple(columns),
         image_column=image,
         label_column=label,
-        metadata_columns=tuple(c for c in columns if c and c not in (image, label)),
+        metadata_columns=tuple(c for c in columns if c and c not in others),
+        is_export=is_export,
     )
 
 

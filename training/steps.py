@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from curation import features, snapshots
+from curation import balance, features, snapshots
 from curation.catalog import Connection, rounds, runs
 from curation.catalog import images as image_rows
 from curation.errors import TrainingError
@@ -18,7 +18,7 @@ from curation.records import LabelRow
 from training import calibration, evaluation, frozen, learner
 from training import runs as run_files
 from training.batch import select
-from training.head import Head
+from training.head import Head, fit_head
 from training.settings import HeadSettings
 from training.work import Done, Work
 
@@ -54,12 +54,18 @@ def train(work: Work) -> Done:
     """Fits the head from scratch to everything labeled outside the reserve."""
     project, rows = work.project, work.labels.train
     counts = {"labels": len(rows)}
+    plan = balance.in_force(project).get("balance")
+    # Weights that the head chooses would undo the plan's; what a plan leaves out or adds does not
+    # even all classes out, so there they stay.
+    how = HeadSettings(class_weight="none") if balance.sets_weights(plan) else HeadSettings()
     try:
-        head = _fit(work, rows)
+        head = _fit(work, rows, how, plan or {})
     except TrainingError as error:
         return Done({**counts, "run": None, "says": str(error)})
     run_id = run_files.name(project, work.round)
-    settings = {"recipe": "head", **HeadSettings().as_json()}
+    settings = {"recipe": "head", **how.as_json()}
+    if plan:
+        settings["plan"] = {"id": plan["id"], "remedy": plan["remedy"]}
     run_files.save(
         project,
         run_id,
@@ -91,16 +97,31 @@ def train(work: Work) -> Done:
     return Done({**counts, "run": run_id, "says": ""}, write)
 
 
-def _fit(work: Work, rows: Sequence[LabelRow]) -> Head:
+def _fit(
+    work: Work, rows: Sequence[LabelRow], settings: HeadSettings, plan: dict[str, Any]
+) -> Head:
     if not rows:
         raise TrainingError("No label outside the reserve yet; the first batch needs no model.")
     record = work.project.record
-    return learner.fit(
-        work.store.read([row.image_id for row in rows]),
-        work.targets([row.classes for row in rows]),
+    X = work.store.read([row.image_id for row in rows])
+    y = work.targets([row.classes for row in rows])
+    counted = np.array([row.confidence for row in rows])
+    counted *= balance.weights(work.project, rows, plan=plan)
+    if plan.get("augmentation"):
+        from curation.balance import copies
+
+        backbone = work.result("embed")["backbone"]
+        of, more = copies.embed(work.project, rows, plan, backbone=backbone, report=work.report)
+        X, y = np.concatenate([X, more]), np.concatenate([y, y[of]])
+        counted = np.concatenate([counted, counted[of]])
+    return fit_head(
+        X,
+        y,
         classes=record.classes,
         task=record.task,
-        sample_weight=np.array([row.confidence for row in rows]),
+        settings=settings,
+        sample_weight=counted,
+        class_weight=balance.class_weights(work.project, plan),
     )
 
 

@@ -66,7 +66,7 @@ def plan(
         by: names of metadata columns; two are crossed.
         remedy: `reweigh`, `group-balanced` or `quota`.
         budget: of the quota: images of the next batch.
-        apply: put the quota in force; the next rounds follow it.
+        apply: put it in force; the next rounds follow it.
         report: told of the progress.
 
     Raises:
@@ -78,14 +78,19 @@ def plan(
     name = remedies.check(remedy)
     if not by:
         raise InputError(f"{name} needs slices: labelloop audit --by COLUMN --remedy {name}")
-    if apply and (name != "quota" or len(by) != 1):
+    if apply and name == "quota" and len(by) != 1:
         raise InputError(
-            "Only a quota by one column can be put in force: "
+            "A quota can be put in force by one column: "
             "labelloop audit --by COLUMN --remedy quota --apply"
         )
     evidence, columns = _gather(project, by, training_only=True, report=report)
     slices = columns[0] if len(columns) == 1 else cross(*columns)
-    found = {"remedy": name, "by": list(by), "does": remedies.REMEDIES[name], "applied": False}
+    found: dict[str, Any] = {
+        "remedy": name,
+        "by": list(by),
+        "does": remedies.REMEDIES[name],
+        "applied": False,
+    }
     if name == "quota":
         return found | _quota(project, evidence, columns, slices, budget=budget, apply=apply)
     if not evidence.single:
@@ -105,7 +110,11 @@ def plan(
         evidence.truth.argmax(axis=1),
         evidence.classes,
     )
-    return found | {"cells": [_rounded(asdict(cell)) for cell in cells]}
+    found["cells"] = [_rounded(asdict(cell)) for cell in cells]
+    if apply:
+        settings = {"remedy": name, "by": list(by), "cells": found["cells"]}
+        found |= {"applied": True, "plan": _put(project, "balance", settings)}
+    return found
 
 
 def _gather(
@@ -187,23 +196,20 @@ def _quota(
         "slices": [_rounded(asdict(share)) for share in shares],
     }
     if apply:
-        found |= {"applied": True, "plan": _put(project, slices, shares, budget)}
+        settings = _as_quota(slices.columns[0], shares, budget)
+        found |= {"applied": True, "plan": _put(project, "labeling-quota", settings)}
     return found
 
 
-def _put(project: Project, slices: "Slices", shares: Sequence[Any], budget: int) -> int:
-    """Puts a quota in force in the form that rounds read."""
+def _as_quota(column: str, shares: Sequence[Any], budget: int) -> dict[str, Any]:
     from curation.balance.census import NO_VALUE
-    from curation.balance.plan import LABELING_QUOTA
-    from curation.catalog import plans
 
-    column = slices.columns[0]
     wanted = {
         share.slice[column] or NO_VALUE: round(share.given / budget, 6)
         for share in shares
         if share.given
     }
-    settings = {
+    return {
         "remedy": "bias-quota",
         "by": column,
         "column": column,
@@ -211,8 +217,13 @@ def _put(project: Project, slices: "Slices", shares: Sequence[Any], budget: int)
         "budget": budget,
         "quota": wanted,
     }
-    with project.catalog.write() as connection:
-        return plans.put(connection, project.id, LABELING_QUOTA, settings)
+
+
+def _put(project: Project, kind: str, settings: dict[str, Any]) -> int | None:
+    """Puts a plan in force in the form that rounds read."""
+    from curation import balance
+
+    return balance.apply(project, balance.Plan(kind, settings, {}, {}, ())).id
 
 
 def _as_json(project: Project, done: "Audit") -> dict[str, Any]:

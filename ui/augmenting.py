@@ -45,12 +45,13 @@ def preview(
     target: Path,
     *,
     images: int = 6,
-    seed: int = 0,
+    seed: int | None = None,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Draws the same images as they are and as the recipe changes them."""
     from curation.augmentation import sheet
 
+    seed = project.record.seed if seed is None else seed
     recipe = _find(project, name)
     shown = sheet.draw(project, recipe, target.expanduser(), count=images, seed=seed, report=report)
     return {
@@ -63,7 +64,12 @@ def preview(
 
 
 def check(
-    project: Project, name: str, *, images: int = 0, seed: int = 0, report: Report = silent
+    project: Project,
+    name: str,
+    *,
+    images: int = 0,
+    seed: int | None = None,
+    report: Report = silent,
 ) -> dict[str, Any]:
     """Measures how far a recipe moves images, and which of its steps break labels.
 
@@ -71,11 +77,12 @@ def check(
         project: whose labeled images they are.
         name: of the recipe.
         images: how many to look at; the usual number for 0.
-        seed: of the choice and of the changes.
+        seed: of the choice and of the changes; the project's if none.
         report: told of the progress.
     """
     from curation.augmentation import candidates, checks
 
+    seed = project.record.seed if seed is None else seed
     recipe = _find(project, name)
     rows = candidates.find(project).rows
     learn, judge = _judge(project)
@@ -108,7 +115,7 @@ def write(
     per_image: int = 1,
     quotas: bool = False,
     format: str = "png",
-    seed: int = 0,
+    seed: int | None = None,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Writes augmented copies of labeled images, none of what models are judged by.
@@ -120,7 +127,7 @@ def write(
         per_image: copies of each image.
         quotas: only as many of each class as the balance plan in force wants.
         format: `png` or `jpeg`.
-        seed: of the changes.
+        seed: of the changes; the project's if none, with which training changes images too.
         report: told of the progress.
 
     Raises:
@@ -128,6 +135,7 @@ def write(
     """
     from curation.augmentation import candidates, output
 
+    seed = project.record.seed if seed is None else seed
     plan = _plan(project) if quotas else {}
     recipe = _find(project, name or str(plan.get("recipe", "")))
     found = candidates.find(project)

@@ -134,14 +134,21 @@ def set_project_state(workspace: Workspace, name: str, state: str) -> None:
 
 
 def understand_import(
-    project: Project, source: Path, *, table: Path | None = None, labels_from: str = "auto"
+    project: Project,
+    source: Path,
+    *,
+    format: str = "auto",
+    table: Path | None = None,
+    labels_from: str = "auto",
 ) -> Plan:
     """What an import of this source would do; writes nothing."""
-    from curation import sources
+    from curation import importers
 
-    return sources.understand(
+    return importers.understand(
         source.expanduser(),
         known_classes=project.record.classes,
+        task=project.record.task,
+        format=format,
         table=table.expanduser() if table else None,
         labels_from=choice(labels_from, LABELS_FROM, "--labels-from"),
     )
@@ -157,12 +164,17 @@ def import_images(
 ) -> dict[str, Any]:
     """Imports what the plan found."""
     from curation import ingest
+    from labeling import consensus
 
-    outcome = ingest.run(project, plan, copy=copy, strict=strict, report=report)
+    outcome = ingest.run(
+        project, plan, copy=copy, strict=strict, settle=consensus.settle, report=report
+    )
     return {
+        "format": plan.format,
         "added": outcome.added,
         "already": outcome.already,
         "labeled": outcome.labeled,
+        "relabeled": outcome.relabeled,
         "quarantined": [
             {"image": image, "reason": reason} for image, reason in outcome.quarantined
         ],
@@ -174,6 +186,7 @@ def import_images_from(
     project: Project,
     source: str,
     *,
+    format: str = "auto",
     table: str | None = None,
     labels_from: str = "auto",
     copy: bool = False,
@@ -182,7 +195,11 @@ def import_images_from(
 ) -> dict[str, Any]:
     """The import as a job: understands the source and imports it."""
     plan = understand_import(
-        project, Path(source), table=Path(table) if table else None, labels_from=labels_from
+        project,
+        Path(source),
+        format=format,
+        table=Path(table) if table else None,
+        labels_from=labels_from,
     )
     return import_images(project, plan, copy=copy, strict=strict, report=report)
 

@@ -379,6 +379,45 @@ def test_run__people_outrank_a_later_table(project: Project, make_images: MakeIm
     assert label_names(project) == {"a.png": ("dent",)}
 
 
+def test_run__a_corrected_label_takes_the_old_ones_place(
+    project: Project, make_images: MakeImages
+) -> None:
+    root = make_images("a.png", "b.png")
+    picture(0).save(root / "copy.bmp")
+    take(project, root, table=write_table(root, "filename,label", "a.png,ok", "b.png,ok"))
+    with project.catalog.write() as connection:
+        first, other = (images.find(connection, project.id, name) for name in ("a.png", "copy.bmp"))
+        source = labels.get(connection, [first.id])[first.id]
+        labels.propagate(connection, project.id, {other.id: source})
+    corrected = write_table(root, "filename,label", "a.png,dent", "b.png,ok")
+    outcome = take(project, root, table=corrected)
+    assert (outcome.added, outcome.labeled, outcome.relabeled) == (0, 0, 1)
+    names = {"a.png": ("dent",), "b.png": ("ok",), "copy.bmp": ("dent",)}
+    assert label_names(project) == names
+    with project.catalog.read() as connection:
+        (act,) = audit.entries(connection, project.id, newest=1)
+        told = annotations.history(connection, first.id)
+    assert act["subject"]["relabeled"] == 1
+    assert [project.record.class_names(row["classes"]) for row in told] == [("ok",), ("dent",)]
+    before = everything(project)
+    assert take(project, root, table=corrected).relabeled == 0
+    assert everything(project) == before
+    # A row without a label takes nothing back.
+    take(project, root, table=write_table(root, "filename,label", "a.png,"))
+    assert label_names(project) == names
+
+
+def test_run__parts_above_class_folders(project: Project, make_images: MakeImages) -> None:
+    root = make_images("train/ok/1.png", "test/dent/deep/2.png", "val/3.png", "all/ok/4.png")
+    outcome = take(project, root, labels_from="folder")
+    assert (outcome.added, outcome.labeled) == (4, 3)
+    assert label_names(project)["test/dent/deep/2.png"] == ("dent",)
+    assert "val/3.png" not in label_names(project)
+    assert columns(project, "train/ok/1.png") == {"split": "train"}
+    assert columns(project, "val/3.png") == {"split": "validation"}
+    assert columns(project, "all/ok/4.png") == {}
+
+
 def test_run__a_quarantined_image_has_no_label(project: Project, make_images: MakeImages) -> None:
     root = make_images("ok/a.png")
     (root / "ok" / "bad.png").write_bytes(b"no image")

@@ -152,3 +152,22 @@ def test_rows__what_a_csv_writer_wrote(
             assert row.metadata == {"note": note.strip()}
         else:
             assert not name.strip()
+
+
+def test_rows__escaped_bars_and_guarded_cells(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "filename,labels,note\n'=1.png,a\\|b|c\\\\|d\\e,'-1\n'tis.png,'=x|y,''=z\n"
+    )
+    assert read(path) == [
+        Row(2, "=1.png", ("a|b", "c\\", "d\\e"), {"note": "-1"}),
+        Row(3, "'tis.png", ("=x", "y"), {"note": "'=z"}),
+    ]
+
+
+def test_rows__of_labelloops_own_table_are_exact(tmp_path: Path) -> None:
+    header = "filename,label,reviewed,split,group,metadata.label,studio\n"
+    rows = " a .png,,yes,train,0,x, b \nc.png,,,,1,,\n"
+    assert read(write(tmp_path, header + rows)) == [
+        Row(2, " a .png", (), {"split": "train", "label": "x", "studio": " b "}),
+        Row(3, "c.png", None, {"split": "", "label": "", "studio": ""}),
+    ]

@@ -11,11 +11,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import labelloop
+from curation import balance
 from curation import workspace as workspaces
 from curation.bias import audit as audits
 from curation.bias import evidence, slices
 from curation.bias.evidence import Evidence
 from curation.bias.slices import Slices
+from curation.catalog import images, labels
 from curation.errors import InputError
 from training import out_of_fold
 from ui.cli import app
@@ -169,6 +171,23 @@ def test_remedy__weights_are_shown_by_slice_and_class(shop: Path) -> None:
     )
 
 
+def test_remedy__weights_in_force_are_those_that_training_uses(shop: Path) -> None:
+    words = ("audit", "--by", "studio", "--remedy", "reweigh")
+    plan = asked(shop, *words, "--apply")
+    weights = {(cell["slice"]["studio"], cell["label"]): cell["weight"] for cell in plan["cells"]}
+    project = workspaces.project(workspaces.open(shop))
+    with project.catalog.read() as connection:
+        rows = labels.for_training(connection, project.id)
+        values = images.metadata_of_many(connection, [row.image_id for row in rows])
+    expected = [
+        weights[values[row.image_id]["studio"], *project.record.class_names(row.classes)]
+        for row in rows
+    ]
+    assert balance.weights(project, rows).tolist() == expected
+    assert labelloop.open(shop).clear_balance()["cleared"] == ["balance"]
+    assert set(balance.weights(project, rows)) == {1.0}
+
+
 # Columns of no use --------------------------------------------------------------------------------
 
 
@@ -213,8 +232,6 @@ def test_audit__columns_that_make_no_slices(tmp_path: Path) -> None:
         project.audit(["site", "site"])
     with pytest.raises(InputError, match="'hope' is no remedy"):
         project.plan_against_bias(["site"], "hope")
-    with pytest.raises(InputError, match="Only a quota"):
-        project.plan_against_bias(["site"], "reweigh", apply=True)
     with pytest.raises(InputError, match="needs slices"):
         project.plan_against_bias([], "quota")
 

@@ -39,9 +39,14 @@ def _root(
 def _register() -> None:
     from ui.cli import (
         acts,
+        audit,
+        augment,
+        balance,
+        card,
         demo,
         doctor,
         duplicates,
+        export,
         issues,
         labels,
         projects,
@@ -49,6 +54,8 @@ def _register() -> None:
         servers,
         similar,
         simulate,
+        snapshots,
+        split,
     )
 
     for module in (
@@ -57,7 +64,14 @@ def _register() -> None:
         duplicates,
         acts,
         similar,
+        balance,
+        audit,
+        augment,
+        split,
         rounds,
+        snapshots,
+        export,
+        card,
         simulate,
         labels,
         servers,

@@ -32,7 +32,7 @@ def audit(
         int | None, typer.Option(help="Quota: images of the next batch (default 50).")
     ] = None,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Quota: put it in force for the next rounds.")
+        bool, typer.Option("--apply", help="Put it in force for the next rounds.")
     ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,

@@ -40,7 +40,9 @@ def augment(
         bool, typer.Option("--quotas", help="With --write: what the balance plan wants, no more.")
     ] = False,
     format: Annotated[str, typer.Option(help="With --write: png or jpeg.")] = "png",
-    seed: Annotated[int, typer.Option(min=0, help="Of the changes.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the changes; the project's if left out.")
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:

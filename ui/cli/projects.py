@@ -68,10 +68,17 @@ def init(
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of images, or a CSV.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SRC", help="A folder, or the file that lists the dataset."),
+    ],
+    format: Annotated[
+        str,
+        typer.Option(help="auto, folder, csv, coco, yolo, voc or label-studio."),
+    ] = "auto",
     labels: Annotated[
         Path | None,
-        typer.Option(help="A CSV with a filename and a label column; more are metadata."),
+        typer.Option(help="The labels, if not in SRC: a CSV (more columns are metadata) or JSON."),
     ] = None,
     labels_from: Annotated[
         str, typer.Option(help="folder, csv or none; decided by what is there if left out.")
@@ -83,14 +90,19 @@ def import_(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add the images of a folder or a CSV; what is there already is passed over.
+    """Add images with their labels, boxes and split; what is there already is passed over.
+
+    A label that was corrected in SRC since the last import takes the old one's place, unless people
+    have answered.
 
     Example: labelloop import ~/photos --labels ~/labels.csv
     """
     from ui import wiring
 
     project = session.project(workspace)
-    plan = wiring.understand_import(project, source, table=labels, labels_from=labels_from)
+    plan = wiring.understand_import(
+        project, source, format=format, table=labels, labels_from=labels_from
+    )
     for sentence in plan.sentences():
         session.tell(f"  {sentence}")
     with session.progress() as report:
@@ -99,6 +111,8 @@ def import_(
         f"Added {result['added']:,} images in {result['seconds']:.1f} s"
         f" ({result['already']:,} were there already, {result['labeled']:,} came with a label)."
     ]
+    if result["relabeled"]:
+        lines.append(f"{result['relabeled']:,} labels are others than before.")
     quarantined = result["quarantined"]
     if quarantined:
         lines.append(f"Set aside {len(quarantined):,}:")

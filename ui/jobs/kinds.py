@@ -37,6 +37,7 @@ def _import(project: Project, arguments: dict[str, Any], report: Report) -> dict
         arguments["source"],
         table=arguments.get("table"),
         labels_from=arguments.get("labels_from", "auto"),
+        format=arguments.get("format", "auto"),
         copy=bool(arguments.get("copy", False)),
         strict=bool(arguments.get("strict", False)),
         report=report,
