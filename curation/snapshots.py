@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from curation import files, manifest
-from curation.catalog import Connection, audit, plans, runs
+from curation.catalog import Connection, audit, plans, provenance, runs
 from curation.catalog import manifest as manifest_rows
 from curation.catalog import splits as split_rows
 from curation.catalog.manifest import Row
@@ -112,6 +112,7 @@ def create(project: Project, *, filters: Filters = EVERYTHING, report: Report = 
             parent = _stood_at(connection, project.id)
             blocks = _blocks(connection, project, filters, report)
             digest, counts = _write(blocks, file, about)
+            stated = sorted({one.license for one in provenance.of_images(connection, project.id)})
         header = {
             "id": f"s-{digest[:12]}",
             "sha256": digest,
@@ -119,6 +120,7 @@ def create(project: Project, *, filters: Filters = EVERYTHING, report: Report = 
             "parent": parent,
             **about,
             **counts,
+            "licenses": stated,
             "labelloop": version("labelloop"),
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }

@@ -67,12 +67,6 @@ class Facts:
         """Images that decode and are not excluded."""
         return self.states["ok"]
 
-    @property
-    def license(self) -> str:
-        """The licence that all sources state; empty where they differ or none states any."""
-        stated = {source.license for source in self.sources}
-        return stated.pop() if len(stated) == 1 else ""
-
 
 def gather(project: Project, snapshot: Snapshot) -> Facts:
     """Counts a snapshot's rows, and reads from the catalog what a snapshot does not hold."""

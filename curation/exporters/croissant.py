@@ -129,6 +129,7 @@ def _row(export: Export, item: Item) -> dict[str, Any]:
 
 
 def _described(export: Export, sha256: str) -> dict[str, Any]:
+    stated = [text for text in export.snapshot.header.get("licenses", []) if text]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -136,6 +137,7 @@ def _described(export: Export, sha256: str) -> dict[str, Any]:
         "name": export.project,
         "description": f"Snapshot {export.snapshot.id} of the labelloop project {export.project}.",
         "version": "1.0.0",
+        **({"license": stated} if stated else {}),
         "datePublished": str(export.snapshot.header.get("created_at", ""))[:10],
         "distribution": [
             {

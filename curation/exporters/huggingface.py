@@ -138,6 +138,7 @@ def _finish(export: Export) -> None:
     # JSON strings are YAML strings.
     front = [
         f"pretty_name: {as_json(export.project).decode()}",
+        *(f"{key}: {as_json(value).decode()}" for key, value in export.licenses.items()),
         "task_categories:",
         f"- {kind}",
         "size_categories:",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from curation import licenses
 from curation.exporters.destination import Folder
 from curation.manifest import Entry
 from curation.records import Task
@@ -65,6 +66,11 @@ class Export:
     def project(self) -> str:
         """The project's name."""
         return str(self.snapshot.header["project"])
+
+    @property
+    def licenses(self) -> dict[str, str]:
+        """The licence of the images, as dataset cards name it."""
+        return licenses.front_matter(self.snapshot.header.get("licenses", []))
 
 
 def nothing(export: Export) -> None:

@@ -105,21 +105,22 @@ def _plan(result: dict[str, Any]) -> list[str]:
     lines = [f"{result['remedy']}: {result['does']}"]
     if result["remedy"] != "quota":
         lines.append("Labels of a slice and class, how much each counts, and their share:")
-        return lines + [
+        lines += [
             f"  {_name(cell['slice'])}, {cell['label']}: {cell['n']:,} x {cell['weight']:.2f}, "
             f"{100 * cell['before']:.1f} % to {100 * cell['after']:.1f} %"
             for cell in result["cells"]
         ]
-    lines.append(f"Of the next {result['budget']:,} images, and the gap that would show after:")
-    lines += [
-        f"  {_name(row['slice'])}: {row['given']:,} (labels {row['before']:,} to {row['after']:,}, "
-        f"{row['needed']:,} needed; {100 * row['gap_before']:.0f} to {100 * row['gap_after']:.0f} "
-        "points)"
-        for row in result["slices"]
-    ]
+    else:
+        lines.append(f"Of the next {result['budget']:,} images, and the gap that would show after:")
+        lines += [
+            f"  {_name(row['slice'])}: {row['given']:,} (labels {row['before']:,} to "
+            f"{row['after']:,}, {row['needed']:,} needed; {100 * row['gap_before']:.0f} to "
+            f"{100 * row['gap_after']:.0f} points)"
+            for row in result["slices"]
+        ]
     if result["applied"]:
         lines.append(f"In force as plan {result['plan']}. Take it back: labelloop balance --clear")
-    elif len(result["by"]) == 1:
+    elif result["remedy"] != "quota" or len(result["by"]) == 1:
         lines.append("Put it in force for the next rounds: the same with --apply")
     return lines
 
