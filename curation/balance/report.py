@@ -98,9 +98,9 @@ def _few_in_classes(found: Census, pool: _Pool) -> list[dict[str, Any]]:
         more = ENOUGH - n
         share = pool.classes[name] / in_pool if in_pool else n / total
         at_random = round(more / share) if share else None
-        clauses = [f"{name} has {n or 'no'} label{'' if n == 1 else 's'}: about {more} more"]
-        if at_random:
-            clauses.append(f"which takes about {at_random:,} images labeled at random")
+        takes = f", which takes about {at_random:,} images labeled at random" if at_random else ""
+        count = f"{n or 'no'} label{'' if n == 1 else 's'}"
+        clauses = [f"{name} has {count}: about {more} more{takes}"]
         if pool.predicted:
             clauses.append(f"the pool holds {pool.classes[name]:,} predicted to be {name}")
         rows.append(

@@ -101,8 +101,8 @@ class Asked:
         for option, (wanted, there) in asked.items():
             if wanted != there:
                 raise InputError(
-                    f"The split {name!r} was made with {option} {_said(there)}, not "
-                    f"{_said(wanted)}, and its images stay where they are. Make another one with "
+                    f"The split {name!r} was made with {option}: {_said(there)}; asked for is "
+                    f"{_said(wanted)}. Its images stay where they are, so make another one with "
                     f"--name, or remove this one with `labelloop split --remove {name} --yes`."
                 )
 
@@ -197,7 +197,7 @@ def _said(value: object) -> str:
     if isinstance(value, dict):
         return "/".join(f"{100 * share:g}" for share in value.values()) or "none"
     if isinstance(value, tuple):
-        return ",".join(value) or "nothing"
+        return ",".join(value) or "no column"
     return (
         {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else f"{value}"
     )
