@@ -252,20 +252,27 @@ def status(project: Project) -> dict[str, Any]:
         "waiting": waiting,
         "rounds": [round_summary(record) for record in held],
         "corrections": doubts,
-        "next": _next_step(counts, held, waiting, doubts, looked=looked),
+        "next": _next_step(counts, held, waiting, doubts, looked=looked, task=project.record.task),
     }
 
 
 def _next_step(
-    counts: dict[str, int], held: list[RoundRecord], waiting: int, doubts: int, *, looked: bool
+    counts: dict[str, int],
+    held: list[RoundRecord],
+    waiting: int,
+    doubts: int,
+    *,
+    looked: bool,
+    task: Task,
 ) -> str:
     if not counts["total"]:
         return "labelloop import FOLDER"
-    if held and held[-1].state == "running":
+    look = "" if looked else "labelloop issues (what is wrong with the images), then "
+    if not held:  # boxes are neither drawn here nor learned from
+        begin = "labelloop up --detach and labelloop round --budget 50"
+        return look + ("labelloop export --format coco OUT" if task == "boxes" else begin)
+    if held[-1].state == "running":
         return "labelloop round (goes on with the round that was interrupted)"
-    if not held:
-        first = "" if looked else "labelloop issues (what is wrong with the images), then "
-        return f"{first}labelloop up --detach and labelloop round --budget 50"
     if doubts:
         return f"review the {doubts:,} labels in doubt, then labelloop round"
     if waiting:
