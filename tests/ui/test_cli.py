@@ -106,7 +106,10 @@ def test_init__json_is_the_contract(tmp_path: Path) -> None:
     [
         (["--classes", "a"], "at least two classes"),
         (["--classes", "a,b,a"], "named twice: a"),
-        (["--classes", "a,b", "--task", "boxes"], "none of the choices: single-label, multi-label"),
+        (
+            ["--classes", "a,b", "--task", "poses"],
+            "none of the choices: single-label, multi-label, boxes",
+        ),
         (["--classes", "a,b", "--target", "speed=1"], "accuracy, balanced-accuracy, macro-f1"),
         (["--classes", "a,b", "--target", "accuracy=92"], "above 0 and up to 1"),
         (["--classes", "a,b", "--seconds-per-label", "0"], "must be above 0"),
