@@ -77,7 +77,7 @@ def test_describe__counts_cells_and_what_is_missing(project: Project) -> None:
         "more": 27,
         "at_random": 108,
         "in_pool": None,
-        "says": "b has 3 labels: about 27 more; which takes about 108 images labeled at random.",
+        "says": "b has 3 labels: about 27 more, which takes about 108 images labeled at random.",
     }
     assert "labelloop round" in found["expected"]["says"]
 

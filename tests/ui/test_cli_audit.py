@@ -1,6 +1,5 @@
 """`labelloop audit` on the sample data, whose biases were planted, and on columns of no use."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import labelloop
 from curation import balance
@@ -19,25 +17,9 @@ from curation.bias.evidence import Evidence
 from curation.bias.slices import Slices
 from curation.catalog import images, labels
 from curation.errors import InputError
+from tests.ui import commands
+from tests.ui.commands import asked, run
 from training import out_of_fold
-from ui.cli import app
-
-SAMPLE = Path(__file__).parents[2] / "sample_data"
-CLASSES = "ankle-boot,bag,coat,dress,pullover,sandal,shirt,sneaker,t-shirt,trouser"
-
-
-def run(workspace: Path, *words: str) -> str:
-    """What a command prints on stdout; its error is raised."""
-    done = CliRunner().invoke(app, [*words, "--workspace", str(workspace)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def asked(workspace: Path, *words: str) -> dict[str, Any]:
-    found = json.loads(run(workspace, *words, "--json"))
-    assert isinstance(found, dict)
-    return found
-
 
 # The sample data ----------------------------------------------------------------------------------
 
@@ -45,10 +27,7 @@ def asked(workspace: Path, *words: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample data with its 300 labels."""
-    workspace = tmp_path_factory.mktemp("audit") / "shop"
-    run(workspace, "init", "--classes", CLASSES)
-    run(workspace, "import", str(SAMPLE / "images"), "--labels", str(SAMPLE / "labels.csv"))
-    return workspace
+    return commands.shop(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("audit") / "shop")
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """`labelloop balance` on the sample data, which is as lopsided as a real catalogue."""
 
 import csv
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import labelloop
 from curation import workspace as workspaces
@@ -16,32 +14,19 @@ from curation.catalog import images as image_rows
 from curation.errors import InputError, LabelloopError, NotFound
 from curation.records import RemoteAnswer
 from labeling import consensus
-from ui.cli import app
-
-SAMPLE = Path(__file__).parents[2] / "sample_data"
-CLASSES = "ankle-boot,bag,coat,dress,pullover,sandal,shirt,sneaker,t-shirt,trouser"
-
-
-def run(workspace: Path, *words: str) -> str:
-    """What a command prints on stdout; its error is raised."""
-    done = CliRunner().invoke(app, [*words, "--workspace", str(workspace)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
+from tests.ui import commands
+from tests.ui.commands import CLASSES, SAMPLE, run
 
 
 def asked(workspace: Path, *words: str) -> dict[str, Any]:
-    found = json.loads(run(workspace, "balance", *words, "--json"))
-    assert isinstance(found, dict)
-    return found
+    return commands.asked(workspace, "balance", *words)
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample data, of which no model knows anything yet."""
-    workspace = tmp_path_factory.mktemp("balance") / "shop"
-    run(workspace, "init", "--classes", CLASSES)
-    run(workspace, "import", str(SAMPLE / "images"), "--labels", str(SAMPLE / "labels.csv"))
-    return workspace
+    base = tmp_path_factory.getbasetemp()
+    return commands.shop(base, tmp_path_factory.mktemp("balance") / "shop")
 
 
 def rows(name: str) -> list[dict[str, str]]:

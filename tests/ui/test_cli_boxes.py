@@ -8,7 +8,7 @@ from PIL import Image
 
 import labelloop
 from curation.errors import InputError, RoundError
-from tests.ui.test_cli_snapshots import asked, run
+from tests.ui.commands import asked, run
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """`labelloop export` from the command to the folder."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,21 +9,9 @@ import labelloop
 from curation.errors import InputError, NotFound
 from curation.exporters import EXPORTERS
 from tests import exportable
+from tests.ui.commands import asked, run
 from ui import exporting
 from ui.cli import app
-
-
-def run(workspace: Path, *words: str) -> str:
-    """What a command prints on stdout; its error is raised."""
-    done = CliRunner().invoke(app, [*words, "--workspace", str(workspace)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def asked(workspace: Path, *words: str) -> dict[str, Any]:
-    found = json.loads(run(workspace, *words, "--json"))
-    assert isinstance(found, dict)
-    return found
 
 
 @pytest.fixture

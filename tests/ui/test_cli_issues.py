@@ -1,7 +1,6 @@
 """`labelloop issues` on the sample data, whose defects were planted, and on datasets of no use."""
 
 import csv
-import json
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -9,27 +8,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import labelloop
 from curation.errors import InputError, LabelloopError, LabelStudioUnreachable
-from ui.cli import app
-
-SAMPLE = Path(__file__).parents[2] / "sample_data"
-CLASSES = "ankle-boot,bag,coat,dress,pullover,sandal,shirt,sneaker,t-shirt,trouser"
-
-
-def run(workspace: Path, *words: str) -> str:
-    """What a command prints on stdout; its error is raised."""
-    done = CliRunner().invoke(app, [*words, "--workspace", str(workspace)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def asked(workspace: Path, *words: str) -> dict[str, Any]:
-    found = json.loads(run(workspace, *words, "--json"))
-    assert isinstance(found, dict)
-    return found
+from tests.ui import commands
+from tests.ui.commands import SAMPLE, asked, run
 
 
 def started(workspace: Path, photos: Path, *words: str, classes: str = "ok,bad") -> Path:
@@ -50,9 +33,8 @@ def warm(workspace: Path, like: Path) -> Path:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample data, in which every detector has looked."""
-    workspace = tmp_path_factory.mktemp("issues") / "shop"
-    table = str(SAMPLE / "labels.csv")
-    started(workspace, SAMPLE / "images", "--labels", table, classes=CLASSES)
+    base = tmp_path_factory.getbasetemp()
+    workspace = commands.shop(base, tmp_path_factory.mktemp("issues") / "shop")
     run(workspace, "issues")
     return workspace
 

@@ -1,29 +1,13 @@
 """`labelloop snapshot`: made, compared, checked and gone back to, as a curator types it."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import labelloop
 from curation.errors import InputError, NotFound
-from ui.cli import app
-
-
-def run(workspace: Path, *words: str, exit_code: int = 0) -> str:
-    """What a command prints on stdout; its error is raised."""
-    done = CliRunner().invoke(app, [*words, "--workspace", str(workspace)], catch_exceptions=False)
-    assert done.exit_code == exit_code, done.output
-    return done.stdout
-
-
-def asked(workspace: Path, *words: str, exit_code: int = 0) -> dict[str, Any]:
-    found = json.loads(run(workspace, *words, "--json", exit_code=exit_code))
-    assert isinstance(found, dict)
-    return found
+from tests.ui.commands import asked, run
 
 
 @pytest.fixture

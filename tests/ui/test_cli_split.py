@@ -1,45 +1,24 @@
 """`labelloop split` on the sample data, and on what cannot be split."""
 
-import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import labelloop
 from curation.errors import InputError, NotFound
-from ui.cli import app
-
-SAMPLE = Path(__file__).parents[2] / "sample_data"
-CLASSES = "ankle-boot,bag,coat,dress,pullover,sandal,shirt,sneaker,t-shirt,trouser"
+from tests.ui import commands
+from tests.ui.commands import asked, run
 
 
-def run(workspace: Path, *words: str) -> str:
-    """What a command prints on stdout; its error is raised."""
-    done = CliRunner().invoke(app, [*words, "--workspace", str(workspace)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def asked(workspace: Path, *words: str) -> dict[str, Any]:
-    found = json.loads(run(workspace, *words, "--json"))
-    assert isinstance(found, dict)
-    return found
+@pytest.fixture
+def shop(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    return commands.shop(tmp_path_factory.getbasetemp(), tmp_path / "shop")
 
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workspace = tmp_path_factory.mktemp("split") / "shop"
-    run(workspace, "init", "--classes", CLASSES)
-    run(workspace, "import", str(SAMPLE / "images"), "--labels", str(SAMPLE / "labels.csv"))
-    return workspace
-
-
-@pytest.fixture
-def shop(imported: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(imported, tmp_path / "shop"))
+    """The same for all tests that write nothing."""
+    return commands.shop(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("split") / "shop")
 
 
 def test_split__and_again_and_removed(shop: Path) -> None:
