@@ -6,10 +6,10 @@ Parquet library, or another order of import, names the same dataset the same.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from curation.errors import InputError
 
@@ -20,8 +20,11 @@ FORMAT = 2
 """Of the columns below. Manifests of format 1 held labeled images only."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamedBox:
+# Named tuples and no dataclasses: a snapshot makes one for each image, in a quarter of the time,
+# and a block of them is turned into columns by `zip`.
+
+
+class NamedBox(NamedTuple):
     """A labeled rectangle: pixels of the upright image, from its top left corner."""
 
     label: str
@@ -31,8 +34,7 @@ class NamedBox:
     height: float
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One image as it stood.
 
     Attributes:
@@ -62,7 +64,7 @@ class Entry:
     confidence: float = 0.0
     split: str = ""
     group: str = ""
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})
 
 
 _encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -76,12 +78,7 @@ class Digest:
 
     def add(self, entry: Entry) -> None:
         """Counts one row in."""
-        boxes = [[b.label, b.x, b.y, b.width, b.height] for b in entry.boxes]
-        row = [
-            *(entry.name, entry.sha256, entry.state, entry.reason, entry.width, entry.height),
-            *(entry.classes, boxes, entry.origin, entry.confidence, entry.split, entry.group),
-            sorted(entry.metadata.items()),
-        ]
+        row = (*entry[:-1], sorted(entry.metadata.items()))
         self._rows.append(hashlib.sha256(_encoded(row).encode()).digest())
 
     def hex(self, about: dict[str, Any]) -> str:
@@ -119,19 +116,21 @@ def write(blocks: Iterable[list[Entry]], file: IO[bytes]) -> Iterator[Entry]:
 
     schema = _schema()
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:  # type: ignore[no-untyped-call]
-        for block in blocks:
-            columns = [pa.array(_column(block, field), field.type) for field in schema]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+        for block in filter(None, blocks):
+            arrays = [
+                pa.array(_column(column, field.name), field.type)
+                for column, field in zip(zip(*block, strict=True), schema, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             yield from block
 
 
-def _column(block: list[Entry], field: "pa.Field") -> list[Any]:
-    if field.name == "boxes":
-        sides = NamedBox.__dataclass_fields__
-        return [[{side: getattr(box, side) for side in sides} for box in e.boxes] for e in block]
-    if field.name == "metadata":
-        return [sorted(entry.metadata.items()) for entry in block]
-    return [getattr(entry, field.name) for entry in block]
+def _column(values: Sequence[Any], name: str) -> Sequence[Any]:
+    if name == "boxes" and any(values):
+        return [[box._asdict() for box in boxes] for boxes in values]
+    if name == "metadata":
+        return [sorted(of.items()) for of in values]
+    return values
 
 
 def read(path: Path) -> Iterator[Entry]:

@@ -161,9 +161,10 @@ def _blocks(
 ) -> Iterator[list[Entry]]:
     reserved = manifest_rows.groups_of_the_reserve(connection, project.id)
     names = dict(zip(project.record.class_ids, project.record.classes, strict=True))
+    parts_of = split_rows.reader(connection, project.id)
     done = 0
     for block in manifest_rows.blocks(connection, project.id):
-        parts = split_rows.parts_of(connection, project.id, [row.image_id for row in block])
+        parts = parts_of({row.image_id: row.group_id for row in block})
         entries = []
         for row in block:
             left_out = "left-out" if row.group_id in reserved else "train"
@@ -175,6 +176,10 @@ def _blocks(
 
 
 def _entry(row: Row, part: str, names: Mapping[int, str]) -> Entry:
+    classes = None if row.classes is None else tuple([names[key] for key in row.classes])
+    boxes = [
+        NamedBox(names[box.class_id], box.x, box.y, box.width, box.height) for box in row.boxes
+    ]
     return Entry(
         name=row.name,
         sha256=row.sha256,
@@ -182,10 +187,8 @@ def _entry(row: Row, part: str, names: Mapping[int, str]) -> Entry:
         reason=row.reason,
         width=row.width,
         height=row.height,
-        classes=None if row.classes is None else tuple(names[key] for key in row.classes),
-        boxes=tuple(
-            NamedBox(names[box.class_id], box.x, box.y, box.width, box.height) for box in row.boxes
-        ),
+        classes=classes,
+        boxes=tuple(boxes),
         origin=row.origin,
         confidence=row.confidence,
         split=part,

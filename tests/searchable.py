@@ -7,6 +7,7 @@ from pathlib import Path
 
 from curation import features, ingest, sources, workspace
 from curation.workspace import Project
+from tests import engines
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 PHOTOS = 24
@@ -25,6 +26,7 @@ def copied(base: Path, target: Path) -> Project:
 
 def photo(base: Path, number: int) -> Path:
     """One of the photos that were imported."""
+    _template(base / "searchable")
     return base / "searchable-photos" / f"{number:02}.jpg"
 
 
@@ -41,6 +43,7 @@ def _template(folder: Path) -> Path:
         shutil.copy(path, photos / f"{number:02}.jpg")
     project = workspace.create_project(folder, name="shop", class_names=["a", "b"], seed=5)
     ingest.run(project, sources.understand(photos, known_classes=project.record.classes))
+    engines.warm(folder.parent, folder)
     features.prepare(project)
     project.catalog.close()
     return folder

@@ -73,20 +73,21 @@ def _images(connection: Connection, project_id: int, after: int, most: int) -> d
         .order_by(images.c.id)
         .limit(most)
     ).all()
+    # By position, since half a million look-ups by name take a second.
     return {
-        row.id: Row(
-            image_id=row.id,
-            name=row.name,
-            sha256=row.sha256 or "",
-            state=row.state,
-            reason=row.reason,
-            width=row.width or 0,
-            height=row.height or 0,
-            group_id=row.group_id or 0,
-            group=row.key or "",
-            reserve=row.reserve or "",
+        key: Row(
+            key,
+            name,
+            sha256 or "",
+            state,
+            reason,
+            width or 0,
+            height or 0,
+            group_id or 0,
+            group or "",
+            reserve or "",
         )
-        for row in rows
+        for key, name, sha256, state, reason, width, height, group_id, group, reserve in rows
     }
 
 
@@ -95,23 +96,25 @@ def _images(connection: Connection, project_id: int, after: int, most: int) -> d
 
 def _add_labels(connection: Connection, project_id: int, found: dict[int, Row]) -> None:
     first, last = next(iter(found)), next(reversed(found))
-    for label in connection.execute(
+    given = connection.execute(
         select(labels.c.image_id, labels.c.origin, labels.c.confidence).where(
             labels.c.image_id.between(first, last), labels.c.project_id == project_id
         )
-    ):
-        row = found[label.image_id]
-        row.origin, row.confidence, row.classes = label.origin, label.confidence, ()
-    for bears in connection.execute(
+    )
+    for image_id, origin, confidence in given.all():
+        row = found[image_id]
+        row.origin, row.confidence, row.classes = origin, confidence, ()
+    borne = connection.execute(
         select(label_classes.c.image_id, label_classes.c.class_id)
         .where(
             label_classes.c.image_id.between(first, last),
             label_classes.c.project_id == project_id,
         )
         .order_by(label_classes.c.image_id, label_classes.c.class_id)
-    ):
-        row = found[bears.image_id]
-        row.classes = (*(row.classes or ()), bears.class_id)
+    )
+    for image_id, class_id in borne.all():
+        row = found[image_id]
+        row.classes = (*(row.classes or ()), class_id)
     for drawn in connection.execute(
         select(label_boxes)
         .where(label_boxes.c.image_id.between(first, last))

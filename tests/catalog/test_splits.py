@@ -58,6 +58,8 @@ def test_parts_of__copies_in_two_parts(catalog: Catalog, one: str, other: str, s
         # Asked of one of them alone, the answer is the same.
         for key in ids:
             assert splits.parts_of(connection, project.id, [key]) == {key: parts[key]}
+        read = splits.reader(connection, project.id)
+        assert read(images.groups_of(connection, ids)) == parts
 
 
 def test_note_left_out__is_read_and_taken_back(catalog: Catalog) -> None:
@@ -67,6 +69,8 @@ def test_note_left_out__is_read_and_taken_back(catalog: Catalog) -> None:
         split_id = add_split(connection, project, dict.fromkeys(ids, "train"))
         splits.note_left_out(connection, split_id, [(ids[0], "train", True)])
         assert splits.parts_of(connection, project.id, ids)[ids[0]] == "left-out"
+        read = splits.reader(connection, project.id)
+        assert read(images.groups_of(connection, ids)) == {ids[0]: "left-out", ids[1]: "train"}
         assert pool_ids(connection, project) == ids[1:]
         members = list(splits.members(connection, project.id, split_id))
         assert [(row.part, row.left_out) for row in members] == [("train", True), ("train", False)]

@@ -16,6 +16,7 @@ from curation import backbones, embeddings, graphs, inference
 from curation.embeddings import EmbeddingStore
 from curation.errors import FingerprintMismatch, NotFound
 from curation.inference import Engine
+from tests import engines
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,9 @@ def backbone() -> backbones.Backbone:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("engines")
+    folder = tmp_path_factory.mktemp("cache")
+    engines.warm(tmp_path_factory.getbasetemp(), folder)
+    return folder / "embeddings" / "engines"
 
 
 @pytest.fixture(scope="module")

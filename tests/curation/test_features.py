@@ -11,8 +11,14 @@ from curation.catalog import pool as pool_rows
 from curation.embeddings import EmbeddingStore
 from curation.errors import BackboneError, FingerprintMismatch
 from curation.workspace import Project
+from tests import engines
 
 MakeImages = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _warm(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+    engines.warm(tmp_path_factory.getbasetemp(), project.workspace.path)
 
 
 def take(project: Project, source: Path) -> None:

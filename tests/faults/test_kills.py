@@ -24,6 +24,7 @@ from curation import workspace as workspaces
 from curation.catalog import annotations, gallery, labels, remote, rounds, schema
 from curation.catalog import images as image_rows
 from curation.workspace import Project
+from tests import engines
 from tests.fixtures_label_studio import LabelStudio
 from training.steps import STEPS
 from ui import demo, wiring
@@ -165,6 +166,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
             labels_from="csv",
         )
         ingest.run(project, plan)
+        engines.warm(tmp_path_factory.getbasetemp(), home / "w")
         features.prepare(project)
     return home / "w"
 

@@ -19,6 +19,7 @@ from curation.errors import RoundError
 from curation.records import RemoteAnswer, RoundRecord, Task
 from curation.workspace import Project
 from labeling import consensus
+from tests import engines
 from tests.fixtures_label_studio import LabelStudio
 from training import active_loop
 from training.active_loop import RoundSettings
@@ -50,6 +51,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         home / "photos", known_classes=project.record.classes, labels_from="none"
     )
     ingest.run(project, plan)
+    engines.warm(tmp_path_factory.getbasetemp(), home / "w")
     features.prepare(project)
     project.catalog.close()
     return home / "w"

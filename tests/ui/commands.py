@@ -8,6 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from tests import engines
 from ui.cli import app
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -43,5 +44,6 @@ def shop(base: Path, target: Path) -> Path:
 def _template(folder: Path) -> Path:
     run(folder, "init", "--classes", CLASSES)
     run(folder, "import", str(SAMPLE / "images"), "--labels", str(SAMPLE / "labels.csv"))
+    engines.warm(folder.parent, folder)
     run(folder, "embed")
     return folder

@@ -15,7 +15,7 @@ from curation import workspace as workspaces
 from curation.augmentation import recipes
 from curation.catalog import plans
 from curation.errors import InputError, NotFound, WorkspaceError
-from tests import searchable
+from tests import engines, searchable
 from ui.cli import app
 
 
@@ -30,7 +30,6 @@ def run(*words: str) -> str:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 photos, 20 of them labeled a or b."""
     base = tmp_path_factory.getbasetemp()
-    template = searchable.copied(base, tmp_path_factory.mktemp("engine") / "shop").workspace.path
     folder = tmp_path_factory.mktemp("augment")
     photos = folder / "photos"
     shutil.copytree(searchable.photo(base, 0).parent, photos)
@@ -38,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "labels.csv").write_text("filename,label\n" + "".join(rows))
     shop = labelloop.create(folder / "shop", classes=["a", "b"])
     shop.add_images(photos, labels=folder / "labels.csv")
-    shutil.copytree(template / "embeddings" / "engines", folder / "shop/embeddings/engines")
+    engines.warm(base, folder / "shop")
     return folder / "shop"
 
 

@@ -14,7 +14,7 @@ from curation.augmentation.checks import Checked
 from curation.catalog import images, labels
 from curation.errors import InputError
 from curation.workspace import Project
-from tests import searchable
+from tests import engines, searchable
 from training import judge
 
 EACH = 25
@@ -45,9 +45,7 @@ def shoes(tmp_path_factory: pytest.TempPathFactory) -> Project:
         shutil.copy(photos / f"{number:03}.png", photos / f"copy-{number}.png")
     project = workspace.create_project(workspace_folder, name="shoes", class_names=classes, seed=1)
     ingest.run(project, sources.understand(photos, known_classes=classes))
-    template = searchable.copied(base, tmp_path_factory.mktemp("engine") / "shop")
-    engines = template.workspace.folder("embeddings") / "engines"
-    shutil.copytree(engines, project.workspace.folder("embeddings") / "engines")
+    engines.warm(base, workspace_folder)
     with project.catalog.write() as connection:
         found = images.names_by_id(
             connection, [key for key, _ in images.usable(connection, project.id)]
