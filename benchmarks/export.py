@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from curation import images, snapshots, workspace
-from curation.catalog import annotations, labels
+from curation.catalog import annotations, imported, labels
 from curation.catalog import images as image_rows
 from curation.catalog.bulk import batched
 from curation.errors import UnreadableImage
@@ -65,7 +65,9 @@ def project_of(folder: Path, count: int, task: Task) -> Project:
         for rows in batched(_rows(folder / "photos", count), 1000):
             ids = image_rows.add(connection, made.id, rows, source_id=source, seed=1)
             given = {key: (made.record.class_ids[key % 3],) for key in ids.values()}
-            annotations.add_imported(connection, made.id, given)
+            imported.put(
+                connection, made.id, [imported.Answer(key, said) for key, said in given.items()]
+            )
             version = annotations.newest_version(connection, made.id)
             fixed = {"origin": "import", "confidence": 1.0, "answers": 1, "version_id": version}
             labels.put(

@@ -12,6 +12,7 @@ from curation.catalog import annotations, labels, splits
 from curation.catalog import images as image_rows
 from curation.records import Box, NewImage, Task
 from curation.workspace import Project
+from tests.catalog.rows import add_imported
 
 GPS = b"somewhere secret"
 PARTS = ("train", "validation", "test")
@@ -107,7 +108,7 @@ def label(made: Project, labeled: Mapping[str, Label]) -> None:
             bare = [one if isinstance(one, str) else one[0] for one in said]
             given[ids[name]] = tuple(sorted({number[one] for one in bare}))
         of_boxes = boxes if made.record.task == "boxes" else None
-        annotations.add_imported(connection, made.id, given, boxes=of_boxes)
+        add_imported(connection, made.id, given, boxes=of_boxes)
         version = annotations.newest_version(connection, made.id)
         labels.put(
             connection,

@@ -1,6 +1,6 @@
 """Annotators and what each of them answered, with every earlier answer kept."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
@@ -109,49 +109,6 @@ def set_annotator_state(connection: Connection, project_id: int, name: str, stat
         .values(state=state)
     )
     return bool(result.rowcount)
-
-
-def add_imported(
-    connection: Connection,
-    project_id: int,
-    answers: Mapping[int, tuple[int, ...]],
-    *,
-    boxes: Mapping[int, Sequence[Box]] | None = None,
-) -> set[int]:
-    """Writes labels that came with an import as answers of the annotator `imported labels`.
-
-    Args:
-        answers: class ids by image id; images that already have an imported answer keep it.
-        boxes: by image id, where the task is `boxes`; their classes are in `answers` too.
-
-    Returns:
-        The images that had none.
-    """
-    annotator_id = add_annotator(connection, project_id, IMPORT, kind="import")
-    known: set[int] = set()
-    for batch in batched(list(answers)):
-        known.update(
-            connection.scalars(
-                select(annotations.c.image_id).where(
-                    annotations.c.image_id.in_(batch), annotations.c.annotator_id == annotator_id
-                )
-            )
-        )
-    for image_id, classes in answers.items():
-        if image_id not in known:
-            _write(
-                connection,
-                None,
-                {
-                    "project_id": project_id,
-                    "image_id": image_id,
-                    "annotator_id": annotator_id,
-                    "state": "answered",
-                    "classes": list(classes),
-                    "boxes": None if boxes is None else as_rows(boxes.get(image_id, ())),
-                },
-            )
-    return set(answers) - known
 
 
 def as_rows(boxes: Sequence[Box]) -> list[list[float]]:

@@ -14,6 +14,7 @@ from curation.catalog.corrections import Doubt
 from labeling import consensus, corrections
 from tests import bench as benches
 from tests.bench import Bench
+from tests.catalog.rows import add_imported
 from tests.fixtures_label_studio import LabelStudio
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def review(label_studio: LabelStudio, tmp_path: Path) -> Iterator[Review]:
         said = [(shirt,), (script,), (price,)]
         given: dict[int, tuple[int, ...]] = dict(zip(ids, said, strict=True))
         with bench.project.catalog.write() as writing:
-            annotations.add_imported(writing, bench.project.id, given)
+            add_imported(writing, bench.project.id, given)
             consensus.settle(writing, bench.project, ids)
         doubts = [
             Doubt(ids[0], 0.9, (shirt,), coat, "labeled shirt; the model says coat (0.97)"),

@@ -1,9 +1,9 @@
 """Rows that the catalog's tests begin with: projects and images without files behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from curation.catalog import Connection, annotations, images, labels, projects
-from curation.records import NewImage, ProjectRecord, RemoteAnswer
+from curation.catalog import Connection, annotations, images, imported, labels, projects
+from curation.records import Box, NewImage, ProjectRecord, RemoteAnswer
 
 
 def add_project(
@@ -91,3 +91,18 @@ def put_answers(
         for user in {given.remote_user_id for given in answers}
     }
     return annotations.put_remote(connection, project.id, answers, annotator_ids=people)
+
+
+def add_imported(
+    connection: Connection,
+    project_id: int,
+    answers: Mapping[int, tuple[int, ...]],
+    *,
+    boxes: Mapping[int, Sequence[Box]] | None = None,
+) -> None:
+    """Answers of nobody in particular, by image id; no label follows from them yet."""
+    rows = [
+        imported.Answer(key, classes, None if boxes is None else tuple(boxes.get(key, ())))
+        for key, classes in answers.items()
+    ]
+    imported.put(connection, project_id, rows)

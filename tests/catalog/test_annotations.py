@@ -1,5 +1,5 @@
 from curation.catalog import Catalog, annotations
-from tests.catalog.rows import add_images, add_project, answer, hashes, put_answers
+from tests.catalog.rows import add_images, add_imported, add_project, answer, hashes, put_answers
 
 
 def test_put_remote__twice_is_once(catalog: Catalog) -> None:
@@ -104,7 +104,7 @@ def test_live__several_people_oldest_first(catalog: Catalog) -> None:
         project = add_project(connection)
         (key,) = add_images(connection, project, hashes(1))
         ok, bad = project.class_ids
-        annotations.add_imported(connection, project.id, {key: (bad,)})
+        add_imported(connection, project.id, {key: (bad,)})
         put_answers(connection, project, [answer(1, key, ok), answer(2, key, bad, user=2)])
         assert annotations.live(connection, [key])[key] == [
             ("import", (bad,)),
@@ -113,20 +113,6 @@ def test_live__several_people_oldest_first(catalog: Catalog) -> None:
         ]
         assert annotations.count(connection, project.id) == 2
         assert annotations.count(connection, project.id, people_only=False) == 3
-
-
-def test_add_imported__keeps_the_first(catalog: Catalog) -> None:
-    with catalog.write() as connection:
-        project = add_project(connection)
-        first, second = add_images(connection, project, hashes(2))
-        ok, bad = project.class_ids
-        assert annotations.add_imported(connection, project.id, {first: (ok,)}) == {first}
-        both = {first: (bad,), second: (bad,)}
-        assert annotations.add_imported(connection, project.id, both) == {second}
-        assert annotations.live(connection, [first, second]) == {
-            first: [("import", (ok,))],
-            second: [("import", (bad,))],
-        }
 
 
 def test_annotator_of_user__namesakes_stay_apart(catalog: Catalog) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from curation import features, issues
-from curation.catalog import annotations, labels
 from curation.catalog import images as image_rows
+from curation.catalog import labels
 from curation.embeddings import EmbeddingStore
 from curation.issues import DETECTORS
 from curation.issues.evidence import Evidence
@@ -18,6 +18,7 @@ from curation.scan import ScanStore
 from curation.workspace import Project
 from labeling import consensus
 from tests import searchable
+from tests.catalog.rows import add_imported
 from training import out_of_fold
 
 NAMES = sorted(DETECTORS)
@@ -32,7 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         ids = sorted(key for key, _ in image_rows.usable(connection, made.id))
         first, second = made.record.class_ids
         given = {key: (first if at % 2 else second,) for at, key in enumerate(ids)}
-        annotations.add_imported(connection, made.id, given)
+        add_imported(connection, made.id, given)
         consensus.settle(connection, made, ids)
     issues.detect(made, out_of_fold=out_of_fold.probabilities)
     return made

@@ -10,6 +10,7 @@ from curation.errors import InputError
 from curation.snapshots import Filters
 from curation.versions import Change
 from curation.workspace import Project
+from tests.catalog.rows import add_imported
 from tests.curation.test_snapshots import all_labels, by_name, change_label, labeled
 
 MakeImages = Callable[..., Path]
@@ -106,7 +107,7 @@ def test_restore__an_answer_given_since_is_kept(labeled: Project) -> None:
     with labeled.catalog.write() as connection:
         image = images.find(connection, labeled.id, "d.png").id
         given = {image: labeled.record.ids_of(("dent",))}
-        annotations.add_imported(connection, labeled.id, given)
+        add_imported(connection, labeled.id, given)
     change_label(labeled, "d.png", "dent")
     assert versions.restore(labeled, first).unlabeled == 1
     with labeled.catalog.read() as connection:

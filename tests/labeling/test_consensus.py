@@ -12,6 +12,7 @@ from curation.workspace import Project
 from labeling import consensus
 from labeling.consensus import majority
 from tests.bench import write_images
+from tests.catalog.rows import add_imported
 
 answer = st.lists(st.integers(1, 4), min_size=1, max_size=1).map(tuple)
 several = st.sets(st.integers(1, 4)).map(lambda found: tuple(sorted(found)))
@@ -72,7 +73,7 @@ def test_settle__people_outrank_an_imported_label_until_they_take_it_back(
 ) -> None:
     a, b = project.record.class_ids
     with project.catalog.write() as writing:
-        annotations.add_imported(writing, project.id, {1: (a,)})
+        add_imported(writing, project.id, {1: (a,)})
         consensus.settle(writing, project, [1])
     before = label_of(project)
     assert before is not None

@@ -20,6 +20,7 @@ from labeling.connection import Connection
 from labeling.interfaces import labeling_xml
 from tests import bench as benches
 from tests.bench import Bench
+from tests.catalog.rows import add_imported
 from tests.fixtures_label_studio import CLASSES, LabelStudio
 
 pytestmark = pytest.mark.label_studio
@@ -36,7 +37,7 @@ def import_labels(bench: Bench, *names: str) -> None:
     """All images bear these labels as if they had come with the import."""
     classes = bench.project.record.ids_of(names)
     with bench.project.catalog.write() as writing:
-        annotations.add_imported(writing, bench.project.id, dict.fromkeys(bench.ids(), classes))
+        add_imported(writing, bench.project.id, dict.fromkeys(bench.ids(), classes))
         consensus.settle(writing, bench.project, bench.ids())
 
 

@@ -20,6 +20,7 @@ from curation.records import RemoteAnswer, RoundRecord, Task
 from curation.workspace import Project
 from labeling import consensus
 from tests import engines
+from tests.catalog.rows import add_imported
 from tests.fixtures_label_studio import LabelStudio
 from training import active_loop
 from training.active_loop import RoundSettings
@@ -256,7 +257,7 @@ def test_run__imported_labels_of_the_reserve_are_shown_again(project: Project) -
         for row in gallery.page(writing, project.id, size=COUNT):
             names[row.id] = project.record.ids_of((truth()[row.name],))
         usable = {key: names[key] for key, _ in image_rows.usable(writing, project.id)}
-        annotations.add_imported(writing, project.id, usable)
+        add_imported(writing, project.id, usable)
         consensus.settle(writing, project, list(usable))
     oracle = Oracle(project)
     first = run(project, oracle)

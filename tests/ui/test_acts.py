@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from curation import ingest, sources
 from curation import workspace as workspaces
-from curation.catalog import annotations, groups, issues
+from curation.catalog import groups, issues
 from curation.errors import InputError
 from curation.issues.table import Issue
 from curation.workspace import Project
 from labeling import consensus
+from tests.catalog.rows import add_imported
 from ui.cli import acts, duplicates
 
 
@@ -109,7 +110,7 @@ def test_propagate__and_back(project: Project) -> None:
     ok, bad = project.record.class_ids
     with project.catalog.write() as connection:
         groups.regroup(connection, project.id, [[1, 2], [3, 4, 5]])
-        annotations.add_imported(connection, project.id, {1: (bad,), 3: (ok,), 4: (bad,)})
+        add_imported(connection, project.id, {1: (bad,), 3: (ok,), 4: (bad,)})
         consensus.settle(connection, project, [1, 3, 4])
     assert asked(project, "duplicates", "propagate", "--dry-run") == {
         "propagated": 1,

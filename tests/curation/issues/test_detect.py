@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from curation import acts, ingest, issues, sources
 from curation import workspace as workspaces
-from curation.catalog import annotations, audit
+from curation.catalog import audit
 from curation.catalog import images as image_rows
 from curation.catalog import issues as issue_rows
 from curation.catalog.issues import IssueRow
@@ -17,6 +17,7 @@ from curation.errors import Cancelled
 from curation.progress import Report
 from curation.workspace import Project
 from labeling import consensus
+from tests.catalog.rows import add_imported
 
 LIGHT = ("dark", "bright", "blurry")
 COPIES = ("exact-duplicate", "near-duplicate", "group-conflict")
@@ -55,7 +56,7 @@ def label(project: Project, **classes: str) -> None:
             names[f"{name.strip('_')}.png"]: project.record.ids_of((label,))
             for name, label in classes.items()
         }
-        annotations.add_imported(connection, project.id, given)
+        add_imported(connection, project.id, given)
         consensus.settle(connection, project, list(given))
 
 
