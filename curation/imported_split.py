@@ -18,7 +18,8 @@ Codes = npt.NDArray[np.int16]
 
 SPLIT_COLUMNS = {"split", "subset", "fold", "partition"}
 _SPLIT = re.compile(
-    r"(?P<train>train(ing)?|trn)|(?P<val>val(id|idation)?)|(?P<test>test(ing)?|tst)"
+    # Exports of a project without a split call its parts after the reserve's halves.
+    r"(?P<train>train(ing)?|trn)|(?P<val>val(id|idation)?|calibration)|(?P<test>test(ing)?|tst)"
     r"|(?P<dev>dev(elop(ment)?)?)|(?P<eval>eval(uation)?)|(?P<holdout>hold[-_ ]?out)"
 )
 _DECORATION = re.compile(r"[-_ ]?(set|split|data|images?|imgs?|\d{4})$")

@@ -69,7 +69,7 @@ def write_table(path: Path, rows: list[dict[str, str]]) -> Path:
         ("train", "train"), ("Training", "train"), ("TRAIN2017", "train"), ("val", "val"),
         ("valid", "val"), (" validation ", "val"), ("test-images", "test"), ("dev", "dev"),
         ("hold-out", "holdout"), ("trainers", ""), ("shirts", ""), ("", ""), ("3", ""),
-        ("testing_set", "test"),
+        ("testing_set", "test"), ("calibration", "val"),
     ],
 )  # fmt: skip
 def test_split_name__of_values_and_folders(value: str, name: str) -> None:
