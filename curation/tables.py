@@ -26,6 +26,9 @@ PREFIX = "metadata."
 _GUARD = re.compile(r"'(?='*[=+\-@\t\r])")
 """The apostrophe that keeps a spreadsheet from running a cell."""
 
+_STATED = re.compile(rb"sep=([,;\t|])")
+"""The first line by which some spreadsheets name the delimiter."""
+
 _ESCAPED = re.compile(r"\\([|\\])|\|")
 """A backslash with what it stands before, or a bar that divides two labels."""
 
@@ -47,6 +50,7 @@ class Table:
     Attributes:
         is_export: labelloop wrote it: cells are exact, and `reviewed` says which images somebody
             looked at, so that no label means none of the classes there.
+        names_delimiter: the header is the second line, below a spreadsheet's `sep=;`.
     """
 
     path: Path
@@ -56,18 +60,23 @@ class Table:
     label_column: str | None
     metadata_columns: tuple[str, ...]
     is_export: bool = False
+    names_delimiter: bool = False
 
     def rows(self) -> Iterator[Row | tuple[int, str]]:
         """The rows one by one; (line, reason) for a line that cannot be used."""
         with self.path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
+            before = len([next(file)]) if self.names_delimiter else 0
             reader = csv.DictReader(file, self.columns, delimiter=self.delimiter, strict=True)
             try:
                 next(reader)  # the header, as it is spelled in the file
                 for values in reader:
-                    yield self._row(reader.line_num, values)
+                    # Spreadsheets write rows of nothing below their last one.
+                    if any(cell is None or cell.strip() for cell in values.values()):
+                        yield self._row(before + reader.line_num, values)
             except csv.Error as error:
                 raise InputError(
-                    f"{self.path}, line {reader.reader.line_num}: {error}. Mend the quoting."
+                    f"{self.path}, line {before + reader.reader.line_num}: {error}. "
+                    "Mend the quoting."
                 ) from error
 
     def _row(self, line: int, values: dict[str, str]) -> Row | tuple[int, str]:
@@ -139,8 +148,9 @@ def open_table(path: Path, *, need_labels: bool = False) -> Table:
     """
     try:
         with path.open("rb") as file:
-            first = file.read(65_536).removeprefix(codecs.BOM_UTF8).splitlines()[:1]
-        header = b"".join(first).decode("utf-8")
+            first = file.read(65_536).removeprefix(codecs.BOM_UTF8).splitlines()
+        stated = _STATED.fullmatch(first[0]) if first else None
+        header = b"".join(first[1:2] if stated else first[:1]).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text. Save it as CSV in UTF-8.") from error
     except OSError as error:
@@ -149,10 +159,11 @@ def open_table(path: Path, *, need_labels: bool = False) -> Table:
         raise InputError(f"{path} is not text: it holds NUL. Save it as CSV in UTF-8.")
     if not header.strip():
         raise InputError(f"{path} is empty: its first line must name the columns.")
-    delimiter = max(DELIMITERS, key=header.count)
+    delimiter = stated[1].decode() if stated else max(DELIMITERS, key=header.count)
     columns = next(csv.reader([header], delimiter=delimiter))
     columns = [column.strip() for column in columns]
-    if len(set(columns)) < len(columns):
+    named = [column for column in columns if column]  # nor do spreadsheets name empty columns
+    if len(set(named)) < len(named):
         raise InputError(f"{path}, line 1: a column stands twice in {', '.join(columns)}.")
     image = _first(columns, IMAGE_COLUMNS)
     if image is None:
@@ -176,6 +187,7 @@ def open_table(path: Path, *, need_labels: bool = False) -> Table:
         label_column=label,
         metadata_columns=tuple(c for c in columns if c and c not in others),
         is_export=is_export,
+        names_delimiter=stated is not None,
     )
 
 

@@ -217,6 +217,7 @@ class Restored:
         excluded, included: images that were taken out, and taken back in.
         passed_over: images of the snapshot that are no longer in the project or cannot be read, and
             images that came later.
+        answered: images that lost the label people gave them; nobody is asked about them again.
         act: by which the exclusions alone can be undone; none without any.
     """
 
@@ -227,6 +228,7 @@ class Restored:
     excluded: int = 0
     included: int = 0
     passed_over: int = 0
+    answered: int = 0
     act: int | None = None
 
 
@@ -235,7 +237,7 @@ def restore(project: Project, snapshot: Snapshot, *, report: Report = silent) ->
 
     What people answered is kept, and so is every version of it: a label that was brought back
     stands until somebody answers its image again. Images that came after the snapshot keep what
-    they have. Groups, metadata and splits stay as they are now.
+    they have. Groups, metadata, splits and plans stay as they are now.
 
     Raises:
         InputError: the snapshot holds only a part of the images, or the project's classes changed.
@@ -299,6 +301,7 @@ class _Todo:
                 self.leaving[row.image_id] = entry.reason
             else:
                 self.coming.append(row.image_id)
+        found.answered += row.origin == "people" and entry.origin != "people"
         if entry.classes is None:
             if row.classes is not None:
                 self.bare.append(row.image_id)
@@ -309,11 +312,14 @@ class _Todo:
             Box(self.class_ids[box.label], box.x, box.y, box.width, box.height)
             for box in entry.boxes
         )
-        if (row.classes, row.boxes, row.origin) == (classes, boxes, entry.origin):
+        copied = entry.origin == labels.PROPAGATED  # how sure its source is follows from there
+        if (row.classes, row.boxes, row.origin) == (classes, boxes, entry.origin) and (
+            copied or row.confidence == entry.confidence
+        ):
             return
         found.labeled += row.classes is None
         found.relabeled += row.classes is not None
-        if entry.origin == labels.PROPAGATED:
+        if copied:
             self.copies[row.image_id] = row.group_id
             return
         self.labels.append(

@@ -10,7 +10,7 @@ from curation.balance import quotas
 from curation.balance.quotas import Quota
 from curation.catalog import images as image_rows
 from curation.catalog import pool as pool_rows
-from curation.catalog import reserve, rounds
+from curation.catalog import reserve, rounds, splits
 from curation.records import LedgerRow, PoolRow
 from training import learner
 from training.strategies import STRATEGIES, Selection
@@ -32,9 +32,11 @@ def select(work: Work) -> Done:
             row for row in pool_rows.find(connection, project.id) if row.group_id not in sent_groups
         ]
         carried = rounds.waiting(connection, project.id, queue="batch")
+        held_out = set(connection.scalars(splits.held_out(project.id)))
     reserved = {row.image_id for row in ordered}
-    # An image that waits is of no use any more once its copy is labeled, or is in the reserve.
-    closed = {about[key].group_id for key in reserved} | {row.group_id for row in known}
+    # An image that waits is of no use any more once its copy is labeled, or is in the reserve or
+    # held out by the split: its answer would not be learned from.
+    closed = {about[key].group_id for key in reserved} | {row.group_id for row in known} | held_out
     carried = [key for key in carried if key in reserved or about[key].group_id not in closed]
     # Images that turned out to be copies while they waited: one answer is enough for all of them.
     first: dict[int | None, int] = {}

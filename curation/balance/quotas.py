@@ -43,8 +43,30 @@ class Quota:
         if self.poured is not None:
             here = {name: n for name, n in now.items() if room.get(name)}
             return pour(here, round(self.poured * count), room)
-        wanted = {name: round(share * count) for name, share in self.shares.items()}
+        wanted = apportion(self.shares, count, now=now)
         return {name: min(n, room.get(name, 0)) for name, n in wanted.items()}
+
+
+def apportion(shares: Mapping[str, float], count: int, *, now: Mapping[str, int]) -> dict[str, int]:
+    """Whole numbers of `count` by largest remainder: small shares are not all rounded away.
+
+    Args:
+        shares: of the count, summing to at most 1.
+        count: how many there are to give.
+        now: labels by name; of equal remainders the name with fewest comes first.
+
+    >>> apportion({"a": 0.25, "b": 0.25, "c": 0.25}, 2, now={"a": 5})
+    {'a': 0, 'b': 1, 'c': 1}
+    """
+    exact = {name: round(share * count, 3) for name, share in shares.items()}
+    given = {name: int(n) for name, n in exact.items()}
+    rest = round(sum(exact.values())) - sum(given.values())
+    nearest = sorted(
+        exact, key=lambda name: (round(given[name] - exact[name], 3), now.get(name, 0))
+    )
+    for name in nearest[:rest]:
+        given[name] += 1
+    return given
 
 
 def labeling_quota(project: Project, options: Options, _report: Report) -> Plan:

@@ -88,7 +88,10 @@ def test_mix(
         times: how many.
     """
     count = len(slices.values)
-    large = np.flatnonzero(np.bincount(codes, minlength=count) >= FEWEST)
+    sizes = np.bincount(codes, minlength=count)
+    if sizes.max(initial=0) == len(codes):
+        return []  # all in one slice, or none at all: there are no others to compare with
+    large = np.flatnonzero(sizes >= FEWEST)
     first = _p_mix(truth, codes, groups=groups, count=count, rng=rng, times=times)
     shown = {int(code): _excess(truth, codes == code, groups) for code in large}
     left = np.ones(len(codes), bool)
@@ -175,8 +178,6 @@ def _excess(
     truth: Counts, inside: NDArray[np.bool_], groups: Codes
 ) -> tuple[list[int], float, tuple[float, float]]:
     """Classes clearly more frequent in a slice, how much more of it they are, and its interval."""
-    if inside.all():
-        return [], 0.0, (0.0, 0.0)
     here, there = truth[inside].mean(axis=0), truth[~inside].mean(axis=0)
     pooled = truth.mean(axis=0)
     error = np.sqrt(pooled * (1 - pooled) * (1 / inside.sum() + 1 / (~inside).sum()))

@@ -69,7 +69,7 @@ def read(
             values = metadata.get(image_id, {})
             known.update(values)
             for at, column in enumerate(columns):
-                value = values.get(column, "").strip()
+                value = values.get(column, "")
                 codes[at, row] = numbers[at].setdefault(value, len(numbers[at]))
         report(min(start + _BATCH, len(ids)), len(ids), "slices")
     return [

@@ -302,6 +302,14 @@ def settles() -> ColumnElement[bool]:
     return or_(annotations.c.state == "answered", is_skip())
 
 
+def closes() -> ColumnElement[bool]:
+    """Whether nobody is shown this answer's image again, even if it has no label.
+
+    A snapshot that was gone back to may take a label away, and leaves the answer and its task.
+    """
+    return or_(is_skip(), and_(annotations.c.state == "answered", annotations.c.remote_id > 0))
+
+
 def newest_version(connection: Connection, project_id: int) -> int:
     """The id of the newest answer; grows with every new, changed or deleted one."""
     return (

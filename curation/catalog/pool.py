@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union
 
 from curation.catalog import splits
-from curation.catalog.annotations import is_skip
+from curation.catalog.annotations import closes
 from curation.catalog.schema import annotations, images, labels
 from curation.records import PoolRow
 
@@ -27,14 +27,14 @@ def count(connection: Connection, project_id: int) -> int:
 
 
 def _closed_groups(project_id: int) -> Any:
-    """Groups with a member that is in the reserve, held out, labeled, or skipped by people."""
+    """Groups with a member in the reserve, held out, labeled, or that people have dealt with."""
     member = images.c.project_id == project_id
     return union(
         select(images.c.group_id).where(member, images.c.reserve.is_not(None)),
         select(images.c.group_id).join(labels, labels.c.image_id == images.c.id).where(member),
         select(images.c.group_id)
         .join(annotations, annotations.c.image_id == images.c.id)
-        .where(member, is_skip()),
+        .where(member, closes()),
         splits.held_out(project_id),
     )
 
@@ -56,11 +56,11 @@ def contains_image() -> ColumnElement[bool]:
     """The same as `ids`, asked of one image after the other: for pages, which need only a few."""
     other = images.alias()
     labeled = select(labels.c.image_id).where(labels.c.image_id == other.c.id).exists()
-    skipped = (
-        select(annotations.c.id).where(annotations.c.image_id == other.c.id, is_skip()).exists()
+    answered = (
+        select(annotations.c.id).where(annotations.c.image_id == other.c.id, closes()).exists()
     )
     earlier = and_(other.c.state == "ok", other.c.id < images.c.id)
     held_out = splits.is_held_out(other.c.id)
-    closing = or_(other.c.reserve.is_not(None), earlier, labeled, skipped, held_out)
+    closing = or_(other.c.reserve.is_not(None), earlier, labeled, answered, held_out)
     closed = select(other.c.id).where(other.c.group_id == images.c.group_id, closing).exists()
     return and_(images.c.state == "ok", ~closed)

@@ -70,6 +70,7 @@ class Member:
         reserve: calibration, holdout, or none.
         part: of the split; empty for none.
         left_out: whether the part is noted as left out.
+        usable: whether it is neither excluded nor unreadable; it keeps its part all the same.
     """
 
     image_id: int
@@ -78,6 +79,7 @@ class Member:
     reserve: str | None
     part: str
     left_out: bool
+    usable: bool
 
 
 def find(connection: Connection, project_id: int, name: str = DEFAULT) -> SplitRow | None:
@@ -266,13 +268,18 @@ def _reserved(connection: Connection, group_ids: Sequence[int]) -> set[int]:
 def pages(
     connection: Connection, project_id: int, name: str = DEFAULT
 ) -> Iterator[list[tuple[int, str]]]:
-    """Image ids with their parts as `parts_of` gives them, page by page in the order of ids."""
+    """Usable images with their parts as `parts_of` gives them, page by page in the order of ids."""
     split = find(connection, project_id, name)
     last = 0
     while split is not None:
         ids = connection.scalars(
             select(split_images.c.image_id)
-            .where(split_images.c.split_id == split.id, split_images.c.image_id > last)
+            .join(images, images.c.id == split_images.c.image_id)
+            .where(
+                split_images.c.split_id == split.id,
+                split_images.c.image_id > last,
+                images.c.state == "ok",
+            )
             .order_by(split_images.c.image_id)
             .limit(_AT_ONCE)
         ).all()
@@ -377,7 +384,12 @@ def members(connection: Connection, project_id: int, split_id: int | None) -> It
     while True:
         rows = connection.execute(
             select(
-                images.c.id, images.c.group_id, images.c.draw, images.c.reserve, split_images.c.part
+                images.c.id,
+                images.c.group_id,
+                images.c.draw,
+                images.c.reserve,
+                images.c.state,
+                split_images.c.part,
             )
             .outerjoin(
                 split_images,
@@ -403,6 +415,7 @@ def members(connection: Connection, project_id: int, split_id: int | None) -> It
                 row.reserve,
                 part.removesuffix(_NOTE),
                 part.endswith(_NOTE),
+                row.state == "ok",
             )
         if len(rows) < _AT_ONCE:
             return

@@ -4,8 +4,11 @@ A new format is one module with an `Importer`, and one line in `IMPORTERS`.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 
+from curation import sources
 from curation.errors import InputError
 from curation.importers import coco, folder, label_studio, voc, yolo
 from curation.importers.found import Asked, Found, Importer, Request, SetAside
@@ -58,10 +61,17 @@ def understand(
             f"--format {labels_from}, or leave --labels-from out."
         )
     if chosen == "csv" and table is None and not folder.CSV.recognises(source):
+        if source.suffix.lower() == ".json":
+            raise InputError(
+                f"{source} is neither a COCO dataset (images, annotations, categories) nor Label "
+                "Studio's export as JSON. Predictions alone, such as COCO results, are no labels."
+            )
         raise InputError(f"{source} is no table. Name the CSV file, or add --labels FILE.csv.")
     request = Request(source, table, labels_from, tuple(known_classes), task)
     plan = IMPORTERS[chosen].understand(request)
     _check_task(plan, task)
+    if chosen == "folder" and format == labels_from == "auto" and plan.labels_from == "none":
+        return replace(plan, notes=(*plan.notes, *_left_alone(plan.root)))
     return plan
 
 
@@ -86,6 +96,25 @@ def _recognised(source: Path, table: Path | None, labels_from: LabelsFrom) -> st
     if found:
         return found[0]
     return "csv" if looked_at.is_file() else "folder"
+
+
+def _left_alone(root: Path) -> Iterator[str]:
+    """A sentence where files beside the first images look like labels that nothing here reads."""
+    images = (one.path for one in islice(sources.walk(root), _GLANCE) if one is not None)
+    for path, (ending, way) in product(images, _BESIDE.items()):
+        if sources.is_file(beside := path.with_suffix(ending)):
+            yield f"{beside.name} may hold the labels of {path.name}, and is not read: {way}"
+            return
+
+
+_GLANCE = 1000
+"""Files that are looked at."""
+
+_BESIDE = {
+    ".xml": "--format voc --labels FOLDER reads Pascal VOC files that lie among images",
+    ".txt": "YOLO's boxes need a data.yaml or classes.txt in the folder",
+    ".json": "LabelMe's files need a conversion to COCO",
+}
 
 
 def _check_task(plan: Plan, task: Task) -> None:

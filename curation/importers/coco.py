@@ -8,6 +8,7 @@ The file is streamed, and each annotation is kept as 45 bytes until its image is
 annotations take about 60 MB.
 """
 
+import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -68,14 +69,26 @@ def _recognises(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """The COCO files that a path means: itself, or those of a folder and its `annotations`."""
+    """The COCO files that a path means: itself, or those of a folder and its `annotations`.
+
+    Where there is none, each part may have its own beside its images, as Roboflow writes it.
+    """
     if path.is_file():
         looked_at = [path] if path.suffix.lower() == ".json" else []
     else:
         looked_at = sorted([*path.glob("*.json"), *(path / "annotations").glob("*.json")])
     found = [one for one in looked_at if json_stream.first_key(one, KEYS)]
+    if not found and path.is_dir():
+        looked_at = [one for folder in _part_folders(path) for one in sorted(folder.glob("*.json"))]
+        found = [one for one in looked_at if json_stream.first_key(one, KEYS)]
     instances = [one for one in found if one.name.startswith("instances")]
     return instances or found
+
+
+def _part_folders(path: Path) -> list[Path]:
+    with os.scandir(path) as entries:
+        found = [one.path for one in entries if one.is_dir(follow_symlinks=False)]
+    return [folder for folder in map(Path, sorted(found)) if parts.part(folder.name)]
 
 
 def _understand(request: Request) -> Plan:
@@ -126,7 +139,7 @@ def _understand(request: Request) -> Plan:
 
 
 def _parse(path: Path) -> _File:
-    found = _File(path, parts.part_in(path.stem))
+    found = _File(path, parts.part_in(path.stem) or parts.part(path.parent.name))
     takes = {"images": _image, "annotations": _annotation, "categories": _category}
     for key, position, item in json_stream.items(path, KEYS):
         reason = takes[key](found, position, item) if isinstance(item, dict) else "not an object"
@@ -260,9 +273,11 @@ def _read_file(
     names = file.category_names()
     part_names = list(file.part_names)
     is_whole = _whole(file)
+    beside = _beside(plan.root, file)
     for number, position in file.image_at.items():
         where = f"{file.path.name}, images[{position}]"
-        candidate = places.find(file.names[position])
+        said_name = file.names[position]
+        candidate = places.find(*([f"{beside}/{said_name}"] if beside else []), said_name)
         if candidate.reason == MISSING:
             yield SetAside(file.names[position], f"{where}: no such image")
             continue
@@ -287,6 +302,13 @@ def _read_file(
         size = file.widths[position], file.heights[position]
         metadata = file.metadata.get(position, {}) | ({parts.COLUMN: part} if part else {})
         yield Found(candidate, said, metadata, where, size if all(size) else None)
+
+
+def _beside(root: Path, file: _File) -> str:
+    """The part's folder that a file lies in, with its images; empty where it lies in none."""
+    folder = file.path.absolute().parent
+    inside = folder != root and folder.parent == root and parts.part(folder.name)
+    return folder.name if inside else ""
 
 
 def _times(count: int) -> str:

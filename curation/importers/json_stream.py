@@ -57,6 +57,8 @@ def first_key(path: Path, wanted: Collection[str]) -> str | None:
     that begins with something long.
     """
     try:
+        if not path.is_file():  # a pipe would never answer
+            return None
         with path.open(encoding="utf-8-sig") as file:
             text = _Text(file, path, longest=GLANCE)
             if text.peek() == "[":

@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from curation import parts, sources
 from curation.errors import InputError
 from curation.importers import hashed, json_stream
 from curation.importers.found import Asked, Drawn, Found, Importer, Request, Said, SetAside
-from curation.importers.places import MISSING, Places
+from curation.importers.places import MISSING, Places, path_of
 from curation.sources import Plan
 
 LOCAL_FILES = "/data/local-files/"
+UPLOADS = "/data/upload/"
 FOLDERS = ("images", "media", "upload")
 """Folders besides the export's own in which its images are looked for."""
 
@@ -142,11 +143,11 @@ def _read(plan: Plan, asked: Asked) -> Iterator[Found | SetAside]:
             continue
         said: list[Said] = []
         if plan.labels_from != "none":
-            for one in _said(task, asked, where):
+            for one in _said(task, asked):
                 if isinstance(one, Said):
                     said.append(one)
                 else:
-                    yield SetAside(candidate.name, one)
+                    yield SetAside(candidate.name, f"{where}, {one}")
         yield Found(candidate, tuple(said), _metadata(task, address), where)
 
 
@@ -162,7 +163,7 @@ def _address(task: dict[str, Any]) -> str:
 
 
 def _looks_like_an_image(text: str) -> bool:
-    path = urlsplit(text).path if "://" in text else text.partition("?")[0]
+    path = path_of(text) if "://" in text else text.partition("?")[0]
     suffix = PurePosixPath(path).suffix.lower().lstrip(".")
     return suffix in sources.IMAGE_SUFFIXES or text.startswith(LOCAL_FILES)
 
@@ -171,11 +172,13 @@ def _place(places: Places, address: str, task: dict[str, Any]) -> sources.Candid
     """The file behind a task's address."""
     tried: list[str] = []
     if LOCAL_FILES in address:
-        served = parse_qs(urlsplit(address).query, errors="surrogateescape").get("d", [""])[0]
+        served = parse_qs(
+            address.partition("?")[2].partition("#")[0], errors="surrogateescape"
+        ).get("d", [""])[0]
         # The first folder may be what the server calls the place, and nothing here.
         tried += [served, served.partition("/")[2]]
-    elif address.startswith("/data/upload/"):
-        base = PurePosixPath(address).name
+    elif UPLOADS in address:
+        base = PurePosixPath(path_of(address) if "://" in address else address).name
         tried += [base, base[_HASH + 1 :] if base[_HASH : _HASH + 1] == "-" else ""]
     else:
         tried.append(address)
@@ -222,7 +225,7 @@ def _annotator(annotation: dict[str, Any]) -> str:
     return f"annotator {by}" if isinstance(by, int) else str(by)[:200]
 
 
-def _said(task: dict[str, Any], asked: Asked, where: str) -> Iterator[Said | str]:
+def _said(task: dict[str, Any], asked: Asked) -> Iterator[Said | str]:
     """One answer for each annotator, and a reason for each part that is left out."""
     newest = {_annotator(one): one for one in _annotations(task)}
     for name, annotation in newest.items():
@@ -234,7 +237,7 @@ def _said(task: dict[str, Any], asked: Asked, where: str) -> Iterator[Said | str
         boxes: list[Drawn] = []
         left_out = 0
         for number, (kind, label, box) in enumerate(_results(annotation)):
-            place = f"{where}, result [{number}]"
+            place = f"result [{number}]"
             if kind == "classes":
                 labels.append(label)
             elif kind == "boxes" and box is not None:

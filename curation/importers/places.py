@@ -52,7 +52,7 @@ class Places:
         path = paths[0]
         several = self._by_base is not None and path.name in self._by_base
         reason = "several images have this name; name the folder" if several else MISSING
-        return Candidate(self.root / path, path.as_posix(), reason)
+        return Candidate(self.root / path, path.as_posix() if path.name else said[0], reason)
 
     def _relative(self, name: str) -> Path | Candidate:
         """A name as a path below the root, or why it is none."""
@@ -60,7 +60,7 @@ class Places:
             printable = name.encode("utf-8", errors="backslashreplace").decode().replace("\0", "?")
             return Candidate(self.root / "?", printable, NOT_A_NAME)
         if "://" in name:
-            path = Path(PurePosixPath(unquote(urlsplit(name).path)).name)
+            path = Path(PurePosixPath(unquote(path_of(name))).name)
         else:
             path = Path(name)
             if path.is_absolute() and path.is_relative_to(self.root):
@@ -79,6 +79,18 @@ class Places:
                     name = PurePosixPath(one.name).name
                     self._by_base[name] = None if name in self._by_base else one.path
         return self._by_base.get(base)
+
+
+def path_of(address: str) -> str:
+    """The path of an address, without host, query and fragment; empty where it is no address.
+
+    >>> path_of("https://host/a/b%20c.jpg?d=1"), path_of("http://[x/a.jpg")
+    ('/a/b%20c.jpg', '')
+    """
+    try:
+        return urlsplit(address).path
+    except ValueError:  # such as half an IPv6 host
+        return ""
 
 
 def files_below(folder: Path, suffix: str) -> Iterator[Path]:

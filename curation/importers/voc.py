@@ -135,6 +135,9 @@ def _read(plan: Plan, asked: Asked) -> Iterator[Found | SetAside]:
         if candidate.reason == MISSING:
             yield SetAside(where, f"no such image: {said.filename or stem}")
             continue
+        if candidate.name in taken:
+            yield SetAside(where, f"another file has the boxes of {candidate.name} already")
+            continue
         taken.add(candidate.name)
         answer = (Said(boxes=said.boxes),) if plan.labels_from != "none" else ()
         yield _found(plan, dataset, candidate, stem, answer, where, said.size)

@@ -2,7 +2,8 @@
 
 The label file of `images/train/a.jpg` is `labels/train/a.txt`; each line holds a class's index and
 the box's middle and size as shares of the image's sides, or a polygon, whose extent is taken. An
-empty file says that nothing is there; an image without a file is not labeled. The layout for
+empty file says that nothing is there; an image without a file is not labeled. Folders of LabelImg,
+Label Studio and CVAT, with a list of classes instead of settings, are read too. The layout for
 classification, `train/CLASS/...`, is a folder of class folders and read as such.
 """
 
@@ -20,6 +21,9 @@ from curation.importers.yolo_settings import YAML, Dataset, Part
 from curation.sources import Candidate, Plan
 
 CLASSES = "classes.txt"
+DARKNET = "obj.names"
+"""The classes' file of Darknet's layout, as CVAT writes it: images in `obj_PART_data/`."""
+
 LONGEST = 16 << 20
 """Bytes of a label file; a longer one is none."""
 
@@ -30,12 +34,36 @@ _POINT = 2
 def _recognises(path: Path) -> bool:
     if path.is_file():
         return path.suffix.lower() in YAML
-    return yolo_settings.find(path) is not None or _is_bare(path)
+    return yolo_settings.find(path) is not None or _without_settings(path) is not None
 
 
-def _is_bare(folder: Path) -> bool:
-    """Images and labels beside a list of classes, without settings: as Label Studio exports."""
-    return all((folder / name).exists() for name in ("images", "labels", CLASSES))
+def _without_settings(root: Path) -> Dataset | None:
+    """A dataset that has a list of classes and no settings; none where there is none.
+
+    Label Studio writes `images` and `labels` beside it, LabelImg images and labels in its own
+    folder, CVAT a folder for each part.
+    """
+    if (root / DARKNET).is_file():
+        folders = [path for path in sorted(root.glob("obj_*_data")) if path.is_dir()]
+        found = [Part(parts.part(path.name[len("obj_") : -len("_data")]), path) for path in folders]
+        return Dataset(_listed(root / DARKNET), tuple(found)) if found else None
+    if not (root / CLASSES).is_file():
+        return None
+    if all((root / name).is_dir() for name in ("images", "labels")):
+        return Dataset(_listed(root / CLASSES), (Part("", root / "images"),))
+    labels = (path for path in root.glob("*.txt") if path.name != CLASSES)
+    beside = any(
+        path.with_suffix(f".{ending}").is_file()
+        for path in labels
+        for ending in sorted(sources.IMAGE_SUFFIXES)
+    )
+    return Dataset(_listed(root / CLASSES), (Part("", root),)) if beside else None
+
+
+def _listed(path: Path) -> tuple[str, ...]:
+    """The classes of a file with one a line."""
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return tuple(line.strip() for line in lines)
 
 
 def _understand(request: Request) -> Plan:
@@ -45,10 +73,8 @@ def _understand(request: Request) -> Plan:
     file = named or yolo_settings.find(root)
     if file is not None:
         dataset, root = yolo_settings.read(file.absolute(), root)
-    elif _is_bare(root):
-        lines = (root / CLASSES).read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        names = tuple(line.strip() for line in lines)
-        dataset = Dataset(names, (Part("", root / "images"),))
+    elif bare := _without_settings(root):
+        dataset = bare
     else:
         return _classification(request)
     files = sum(_count(part, root) for part in dataset.parts)
@@ -79,8 +105,9 @@ def _classification(request: Request) -> Plan:
     plan = folder.FOLDER.understand(replace(request, table=None))
     if not plan.folder_depth:
         raise InputError(
-            f"{request.source} is no YOLO dataset: it has no data.yaml with `names`, and no "
-            "folders such as train/CLASS. Name the folder that has."
+            f"{request.source} is no YOLO dataset: it has no data.yaml with `names`, no "
+            f"{CLASSES} beside images and labels, and no folders such as train/CLASS. Name the "
+            "folder that has."
         )
     return replace(plan, format="yolo")
 
@@ -124,7 +151,7 @@ def _read(plan: Plan, asked: Asked) -> Iterator[Found | SetAside]:
             seen.add(str(label_file))
         if label_file is not None and plan.labels_from != "none":
             where = label_file.relative_to(plan.root).as_posix()
-            lines = list(_lines(label_file, where, dataset.names))
+            lines = list(_lines(label_file, where, dataset))
             yield from (SetAside(candidate.name, one) for one in lines if isinstance(one, str))
             boxes = tuple(one for one in lines if isinstance(one, Drawn))
             # A file in which nothing can be used does not say that nothing is there.
@@ -181,7 +208,7 @@ def _labels_of(path: Path) -> list[Path]:
     return places or [path]
 
 
-def _lines(path: Path, where: str, names: tuple[str, ...]) -> Iterator[Drawn | str]:
+def _lines(path: Path, where: str, dataset: Dataset) -> Iterator[Drawn | str]:
     """The boxes of a label file, and a reason for each line that is none."""
     try:
         if path.stat().st_size > LONGEST:
@@ -196,7 +223,10 @@ def _lines(path: Path, where: str, names: tuple[str, ...]) -> Iterator[Drawn | s
         return
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
-            yield _drawn(line.split(), f"{where}, line {number}", names)
+            words = line.split()
+            if dataset.keypoints and len(words) == _BOX + dataset.keypoints:
+                words = words[:_BOX]
+            yield _drawn(words, f"{where}, line {number}", dataset.names)
 
 
 def _drawn(words: list[str], where: str, names: tuple[str, ...]) -> Drawn | str:

@@ -24,10 +24,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The classes by their index, and the parts."""
+    """The classes by their index, and the parts.
+
+    Attributes:
+        keypoints: numbers that follow each box on its line, where objects have key points.
+    """
 
     names: tuple[str, ...]
     parts: tuple[Part, ...]
+    keypoints: int = 0
 
 
 def find(folder: Path) -> Path | None:
@@ -35,7 +40,7 @@ def find(folder: Path) -> Path | None:
     found = [
         path
         for path in sorted(folder.glob("*.y*ml"))
-        if path.suffix.lower() in YAML and path.stat().st_size < LONGEST
+        if path.suffix.lower() in YAML and path.is_file() and path.stat().st_size < LONGEST
     ]
     return next((path for path in found if b"names" in path.read_bytes()), None)
 
@@ -63,7 +68,21 @@ def read(path: Path, folder: Path) -> tuple[Dataset, Path]:
             f"{path} names no images: it has none of {', '.join(KEYS)}, and there is no folder "
             f"{root / 'images'}."
         )
-    return Dataset(names, tuple(found)), root
+    return Dataset(names, tuple(found), _keypoints(said, path)), root
+
+
+def _keypoints(settings: dict[str, Any], path: Path) -> int:
+    """Numbers of an object's key points: without this, boxes with them look like polygons."""
+    shape = settings.get("kpt_shape")
+    if shape is None:
+        return 0
+    whole = isinstance(shape, list) and all(type(side) is int and side > 0 for side in shape)
+    if not whole or len(shape) != 2:
+        raise InputError(
+            f"{path}: `kpt_shape` is {shape!r}; the number of key points and of what each has is "
+            "expected, such as [17, 3]."
+        )
+    return int(shape[0] * shape[1])
 
 
 def _unnamed(root: Path, named: Sequence[Path]) -> Iterator[Part]:
@@ -120,7 +139,7 @@ def _names(settings: dict[str, Any], path: Path) -> tuple[str, ...]:
 def _root(settings: dict[str, Any], path: Path, folder: Path) -> Path:
     """Where paths start: `path` if it lies in the folder, else the folder, if the images do."""
     said = settings.get("path")
-    if not isinstance(said, str) or not said:
+    if not isinstance(said, str) or not said or "\x00" in said:
         return path.parent if path.is_relative_to(folder) else folder
     for base in dict.fromkeys((path.parent, folder)):
         found = (base / said).resolve()
@@ -139,4 +158,7 @@ def _place(said: str, root: Path, path: Path, key: str) -> Path:
             return place
     if any(place.exists() for place in spellings):
         raise InputError(f"{path}: `{key}: {said}` leaves {root}. Move the images into the folder.")
-    raise InputError(f"{path}: `{key}: {said}` is not there. Looked in {root}.")
+    raise InputError(
+        f"{path}: `{key}: {said}` is not there. Looked in {root}. Put the images there, or take "
+        "the line out of the file."
+    )

@@ -52,7 +52,7 @@ class Fold:
 
 
 def parts(project: Project, name: str = DEFAULT) -> Iterator[tuple[int, str]]:
-    """Every image of a split with its part, in the order of ids, read page by page.
+    """Every usable image of a split with its part, in the order of ids, read page by page.
 
     An image is `left-out` where what it belongs together with lies in a part that is held out more.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from curation.catalog import Connection
 from curation.catalog import images as image_rows
@@ -38,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Split:
-    """A split as it stands, or as it would be.
+    """A split as it stands, or as it would be. Excluded images keep their part and do not count.
 
     Attributes:
         name: of the split.
@@ -94,12 +95,14 @@ def describe(
         joined: how many images got their part just now.
         said: findings of whoever made it.
     """
-    has = members.part >= 0
+    has = (members.part >= 0) & members.usable
     parts = _by_part(members, np.flatnonzero(has))
     parts = {part: n for part, n in parts.items() if n or settings.shares.get(part)}
     labeled = _by_part(members, np.unique(labels[0][has[labels[0]]]))
-    table = {part: row for part, row in _classes(project, members, labels).items() if part in parts}
-    left_out = members.left_out()
+    table = {
+        part: row for part, row in _classes(project, members, labels, has).items() if part in parts
+    }
+    left_out = members.left_out() & has
     leaking = np.unique(members.component[left_out])
     findings = (
         *_leaks(connection, members, leaking, settings),
@@ -133,10 +136,12 @@ def _by_part(members: Members, rows: Ints) -> dict[str, int]:
     return dict(zip(members.names, counts.tolist(), strict=True))
 
 
-def _classes(project: Project, members: Members, labels: tuple[Ints, Ints]) -> dict[str, list[int]]:
-    """Labeled images of each class by part."""
+def _classes(
+    project: Project, members: Members, labels: tuple[Ints, Ints], has: npt.NDArray[np.bool_]
+) -> dict[str, list[int]]:
+    """Labeled images of each class by part, of those that count."""
     rows, numbers = labels
-    here = (members.part[rows] >= 0) & (numbers < len(project.record.classes))
+    here = has[rows] & (numbers < len(project.record.classes))
     table = np.zeros((len(members.names), len(project.record.classes)), np.int64)
     np.add.at(table, (members.part[rows[here]], numbers[here]), 1)
     return dict(zip(members.names, table.tolist(), strict=True))

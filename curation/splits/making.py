@@ -117,7 +117,9 @@ def join(project: Project, *, actor: str = "", report: Report = silent) -> int:
         names = [
             split.name
             for split in split_rows.every(connection, project.id)
-            if split_rows.has_newcomers(connection, project.id, split.id)
+            # What a column ties together is noted, and may have changed with the groups since.
+            if split.settings.get("by")
+            or split_rows.has_newcomers(connection, project.id, split.id)
         ]
     joined = {name: assign(project, name=name, actor=actor, report=report).joined for name in names}
     return joined.get(DEFAULT, 0)

@@ -34,6 +34,7 @@ class Members:
         reserve: (N,) number in `RESERVES`, -1 for none.
         part: (N,) number in `names`, -1 for none.
         noted: (N,) whether the catalog notes the image as left out of its part.
+        usable: (N,) whether the image is neither excluded nor unreadable.
         names: of the parts.
         component: (N,) which images hang together, numbers below `components`.
         components: how many there are.
@@ -45,6 +46,7 @@ class Members:
     reserve: npt.NDArray[np.int8]
     part: Parts
     noted: npt.NDArray[np.bool_]
+    usable: npt.NDArray[np.bool_]
     names: tuple[str, ...]
     component: Ints
     components: int
@@ -118,7 +120,7 @@ def read(
     """
     check_columns(project, connection, by)
     ids, groups, draws = array("q"), array("q"), array("q")
-    reserve, part, noted = array("b"), array("h"), array("b")
+    reserve, part, noted, usable = array("b"), array("h"), array("b"), array("b")
     numbers: dict[str, int] = {name: number for number, name in enumerate(parts)}
     for done, row in enumerate(split_rows.members(connection, project.id, split_id), 1):
         ids.append(row.image_id)
@@ -127,6 +129,7 @@ def read(
         reserve.append(RESERVES.index(row.reserve) if row.reserve else _NONE)
         part.append(numbers.setdefault(row.part, len(numbers)) if row.part else _NONE)
         noted.append(row.left_out)
+        usable.append(row.usable)
         if not done % _REPORTED:
             report(done, 0, "images")
     found = Members(
@@ -136,6 +139,7 @@ def read(
         reserve=np.frombuffer(reserve, np.int8),
         part=np.frombuffer(part, np.int16),
         noted=np.frombuffer(noted, np.int8).astype(bool),
+        usable=np.frombuffer(usable, np.int8).astype(bool),
         names=tuple(numbers),
         component=np.zeros(len(ids), np.int64),
         components=0,

@@ -170,9 +170,10 @@ def test_members__usable_ones_and_those_that_have_a_part(catalog: Catalog) -> No
         split_id = add_split(connection, project, {ids[0]: "test"})
         images.set_state(connection, ids[:2], "excluded", reason="blurred")
         found = [
-            (row.image_id, row.part) for row in splits.members(connection, project.id, split_id)
+            (row.image_id, row.part, row.usable)
+            for row in splits.members(connection, project.id, split_id)
         ]
-        assert found == [(ids[0], "test"), (ids[2], "")]
+        assert found == [(ids[0], "test", False), (ids[2], "", True)]
         assert [row.image_id for row in splits.members(connection, project.id, None)] == ids[2:]
 
 

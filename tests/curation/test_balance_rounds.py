@@ -1,5 +1,6 @@
 """A round follows the plans in force: real embeddings, and the truth in people's place."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from curation import balance
 from curation.balance import Options, copies
+from curation.balance.quotas import Quota
 from curation.catalog import images as image_rows
 from curation.catalog import labels, plans, reserve, rounds, runs
 from curation.records import LabelRow, RoundRecord
@@ -160,6 +162,31 @@ def test_select__a_quota_by_predicted_class(project: Project) -> None:
     assert len(wanted) == filled["b"] > 0
     assert {row.prelabel_class_id for row in wanted} == {project.record.class_ids[1]}
     assert len(ledger) == 4
+
+
+def test_of_batch__shares_smaller_than_half_an_image_are_not_rounded_away() -> None:
+    shares = {f"s{number:02}": 0.05 for number in range(20)}
+    quota = Quota(plan=1, column="studio", shares=shares, poured=None)
+    many = dict.fromkeys(shares, 9)
+    given = quota.of_batch(9, now={"s00": 4, "s01": 4}, room=many)
+    assert sum(given.values()) == 9
+    assert max(given.values()) == 1
+    assert given["s00"] == given["s01"] == 0, "those with fewest labels come first"
+    assert quota.of_batch(40, now={}, room=many) == dict.fromkeys(shares, 2)
+
+
+def test_select__a_bias_quota_is_followed(project: Project) -> None:
+    from ui import auditing
+
+    made = auditing.plan(project, ["studio"], "quota", budget=4, apply=True)
+    asked = {row["slice"]["studio"]: row["given"] for row in made["slices"] if row["given"]}
+    found = run(project)
+    with project.catalog.read() as connection:
+        ledger = rounds.ledger(connection, found.id, queue="batch")
+        quota = rounds.steps(connection, found.id)["select"]["result"]["quota"]
+    names = [row.reason.split("; ")[0].removeprefix("quota for studio ") for row in ledger]
+    assert Counter(names) == {name or "(no value)": n for name, n in asked.items()}
+    assert quota == {"plan": made["plan"], "filled": dict(Counter(names))}
 
 
 def test_fill__what_the_pool_lacks_goes_to_others() -> None:

@@ -388,6 +388,39 @@ def test_assign__what_rounds_have_chosen_is_in_train(project: Project) -> None:
     assert "chosen" in {row.kind for row in made.findings}
 
 
+def test_parts__an_excluded_image_keeps_its_part_and_does_not_count(project: Project) -> None:
+    ids = plain(project, 40, classes=2)
+    made = splits.assign(project)
+    part_of = read(project)
+    out = next(key for key in ids if part_of[key] == "test")
+    with project.catalog.write() as connection:
+        images.set_state(connection, [out], "excluded", reason="blurred")
+    assert set(read(project)) == set(ids) - {out}
+    found = splits.check(project)
+    assert found.images == 39
+    assert found.parts == {**made.parts, "test": made.parts["test"] - 1}
+    assert found.labeled == found.parts
+    assert sum(found.classes["test"].values()) == found.parts["test"]
+    with project.catalog.write() as connection:
+        images.set_state(connection, [out], "ok", reason="")
+    assert read(project) == part_of
+
+
+def test_join__copies_found_later_tie_what_a_column_holds_together(project: Project) -> None:
+    ids = fill(project, [Drawn(n, n // 2, -1) for n in range(80)])
+    splits.assign(project, by=["patient"])
+    part_of = read(project)
+    train = next(key for key in ids[::2] if part_of[key] == "train")
+    test = next(key for key in ids[::2] if part_of[key] == "test")
+    with project.catalog.write() as connection:
+        groups.regroup(connection, project.id, [[train, test]])
+    assert splits.join(project) == 0, "no image is new"
+    # The patient's other image has no copy in test, but the patient is there now.
+    assert [read(project)[key] for key in (train, train + 1)] == ["left-out"] * 2
+    with project.catalog.read() as connection:
+        assert train + 1 not in {row.id for row in pool.find(connection, project.id)}
+
+
 # Folds --------------------------------------------------------------------------------------------
 
 

@@ -76,6 +76,16 @@ def test_rows__one_bad_row_is_set_aside(tmp_path: Path, row: bytes, says: str) -
     assert good == EXPECTED[1]
 
 
+def test_rows__as_spreadsheets_leave_them(tmp_path: Path) -> None:
+    content = b"sep=;\r\nfilename;label;;\r\na.png;ok;;\r\n;;;\r\n;bad;;\r\n ; ;;\r\n"
+    table = tables.open_table(write(tmp_path, content))
+    assert (table.delimiter, table.metadata_columns) == (";", ())
+    first, second = table.rows()
+    assert isinstance(first, Row)
+    assert (first.line, first.image, first.labels) == (3, "a.png", ("ok",))
+    assert second == (5, "labels.csv, line 5: no filename")
+
+
 def test_rows__unclosed_quote(tmp_path: Path) -> None:
     path = write(tmp_path, 'filename,label\n"a.png,ok\nb.png,ok\n')
     with pytest.raises(InputError, match=r"labels\.csv, line 3: .*Mend the quoting"):

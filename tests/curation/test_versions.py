@@ -10,7 +10,7 @@ from curation.errors import InputError
 from curation.snapshots import Filters
 from curation.versions import Change
 from curation.workspace import Project
-from tests.catalog.rows import add_imported
+from tests.catalog.rows import add_imported, add_label
 from tests.curation.test_snapshots import all_labels, by_name, change_label, labeled
 
 MakeImages = Callable[..., Path]
@@ -112,6 +112,21 @@ def test_restore__an_answer_given_since_is_kept(labeled: Project) -> None:
     assert versions.restore(labeled, first).unlabeled == 1
     with labeled.catalog.read() as connection:
         assert annotations.live(connection, [image]) == {image: [("import", given[image])]}
+
+
+def test_restore__how_sure_a_label_was_and_who_gave_it(labeled: Project) -> None:
+    first = snapshots.create(labeled)
+    with labeled.catalog.write() as connection:
+        image = images.find(connection, labeled.id, "b.png").id
+        (held,) = labels.get(connection, [image]).values()
+        row: dict[str, object] = {"image_id": image, "answers": 2, "version_id": 0}
+        row |= {"classes": held.classes, "origin": held.origin, "confidence": 0.5}
+        labels.put(connection, labeled.id, [row])
+        other = images.find(connection, labeled.id, "d.png").id
+        add_label(connection, labeled.record, other, held.classes[0])
+    found = versions.restore(labeled, first)
+    assert (found.relabeled, found.unlabeled, found.answered) == (1, 1, 1)
+    assert snapshots.create(labeled) == first, "training weighs labels by their confidence"
 
 
 def test_restore__propagated_labels(labeled: Project, make_images: MakeImages) -> None:

@@ -224,6 +224,11 @@ def restore(
             f"Passed over: {counted(result['passed_over'], 'image')} that came later, are gone, or "
             "cannot be read."
         )
+    if result["answered"]:
+        lines.append(
+            f"{counted(result['answered'], 'image')} lost the label that people gave. They are not "
+            "asked again; undo brings it back."
+        )
     if said:
         lines.append(f"Undo: labelloop snapshot restore {result['before']}")
     session.show(result, as_json=as_json, lines=lines)

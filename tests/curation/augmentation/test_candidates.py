@@ -53,7 +53,9 @@ def test_find__nothing_of_the_reserve(project: Project, make_images: Callable[..
         reserved = set(images.names_by_id(connection, sorted(kept)).values())
     found = candidates.find(project)
     assert names(project, found) == set(every) - reserved
-    assert found.left_out == {"in the reserve, or a copy of such an image": 6}
+    assert found.left_out == {
+        "in the reserve or held out by the split, or a copy of such an image": 6
+    }
 
 
 def test_find__nothing_of_imported_test_parts_nor_their_copies(

@@ -95,6 +95,20 @@ def test_mix__the_mirror_image_of_a_finding_is_none() -> None:
     assert min(p["0"], p["2"]) > 0.05
 
 
+@pytest.mark.parametrize("count", [0, 40])
+def test_mix__all_labels_in_one_slice(count: int) -> None:
+    tested = mix_tests(
+        np.eye(3, dtype=np.int64)[np.arange(count) % 3],
+        np.ones(count, np.int64),
+        sliced("site", ["0", "1", "2"]),
+        classes=("a", "b", "c"),
+        groups=np.arange(count),
+        rng=np.random.default_rng(0),
+        times=19,
+    )
+    assert tested == []
+
+
 def test_labeled__a_slice_that_is_passed_over() -> None:
     labeled = np.repeat([True, False, True, False], [60, 140, 8, 92])
     site = sliced("site", ["x"] * 200 + ["y"] * 100)

@@ -215,6 +215,31 @@ def test_understand__a_file_for_each_part(photos: Path) -> None:
     ]
 
 
+def test_read__each_part_beside_its_images(photos: Path) -> None:
+    root = photos.parent / "roboflow"
+    for seed, part in enumerate(("train", "valid")):
+        (root / part).mkdir(parents=True)
+        picture(seed, side=20).save(root / part / "same.png")  # a name that both parts have
+        content = {
+            "images": [image(0, "same.png")],
+            "categories": CATEGORIES,
+            "annotations": [annotation(0, 17 + seed, 1, 1, 2, 2)],
+        }
+        write(root, content, f"{part}/_annotations.coco.json")
+    found = {one.candidate.name: one for one in read(root) if isinstance(one, Found)}
+    assert [
+        (name, one.metadata["split"], [box.label for box in one.said[0].boxes or ()])
+        for name, one in sorted(found.items())
+    ] == [("train/same.png", "train", ["cat"]), ("valid/same.png", "validation", ["dog"])]
+    assert understood(root / "valid").parts == ("validation",)
+
+
+def test_read__an_address_that_is_none(photos: Path) -> None:
+    write(photos, {"images": [image(1, "http://[x/a.png")], "categories": [], "annotations": []})
+    ((name, reason),) = [(one.image, one.reason) for one in read(photos)]  # type: ignore[union-attr]
+    assert (name, reason[-13:]) == ("http://[x/a.png", "no such image")
+
+
 def test_understand__not_valid(photos: Path) -> None:
     path = write(photos, {"images": []})
     with pytest.raises(InputError, match="no images are listed"):
@@ -224,6 +249,9 @@ def test_understand__not_valid(photos: Path) -> None:
         understood(photos)
     with pytest.raises(InputError, match="holds no COCO file"):
         understood(photos / "val2017", format="coco")
+    path.write_text('[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "score": 0.9}]')
+    with pytest.raises(InputError, match="Predictions alone, such as COCO results, are no labels"):
+        understood(path)
 
 
 def test_read__many_annotations_are_held_in_arrays(photos: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,11 @@ def test_items__a_place_beyond_the_window(tmp_path: Path, monkeypatch: pytest.Mo
     path.write_text('{"a": [\n' + "{},\n" * 100 + "  nonsense]}")
     with pytest.raises(InputError, match="line 102, column 3: Expecting value"):
         list(json_stream.items(path, {"a"}))
+
+
+def test_first_key__a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    assert json_stream.first_key(tmp_path / "pipe.json", ("images",)) is None
 
 
 def test_items__not_a_number_and_other_encodings(tmp_path: Path) -> None:

@@ -168,6 +168,7 @@ def test_run__one_bad_result_is_set_aside(
     outcome = take(project, path)
     assert [name for name, _ in outcome.quarantined] == ["images/a.png", "images/d.png"]
     assert says in outcome.quarantined[0][1]
+    assert outcome.quarantined[0][1].count("task [0]") == 1
     assert "task [0], result [1]" in outcome.quarantined[0][1]
     assert label_names(project) == {"images/a.png": ("cat",)}
 
@@ -191,6 +192,23 @@ def test_read__tasks_that_cannot_be_used(photos: Path) -> None:
         "",
         "the path leaves the folder",
     ]
+
+
+def test_read__addresses_of_uploads(photos: Path) -> None:
+    path = write(
+        photos,
+        task("/data/upload/7/0a1b2c3d-d.png"),
+        task("http://localhost:8080/data/upload/7/0a1b2c3d-up.png"),
+        task("http://localhost:8080/data/upload/7/9f9f9f9f-a.png"),
+        {"data": {"text": "see http://[x"}},
+    )
+    found = read(path, task="single-label")
+    assert [one.candidate.name for one in found if isinstance(one, Found)] == [
+        "images/d.png",
+        "images/0a1b2c3d-up.png",
+        "images/a.png",
+    ]
+    assert len(found) == 4
 
 
 def test_understand__what_is_none(photos: Path) -> None:

@@ -125,6 +125,33 @@ def test_read__the_name_inside_outranks_the_files(dataset: Path) -> None:
     assert found["1.png"].said
 
 
+def test_read__two_files_of_one_image(dataset: Path) -> None:
+    # As LabelImg leaves it where images and files were renamed by hand.
+    (dataset / "Annotations/3.xml").write_text(xml("1.png", OBJECT.format("cat", 1, 1, 9, 9)))
+    found = read(dataset)
+    assert [one for one in found if isinstance(one, SetAside)] == [
+        SetAside("Annotations/3.xml", "another file has the boxes of 1.png already")
+    ]
+    assert sorted(one.candidate.name for one in found if isinstance(one, Found)) == [
+        "1.png",
+        "2.png",
+        "3.png",
+    ]
+
+
+def test_understand__files_among_the_images(
+    dataset: Path, make_project: Callable[..., Project]
+) -> None:
+    folder = dataset / "JPEGImages"
+    (dataset / "Annotations/1.xml").rename(folder / "1.xml")
+    (note,) = understood(folder).notes
+    assert note.startswith("1.xml may hold the labels of 1.png, and is not read: --format voc")
+    assert understood(folder, labels_from="none").notes == ()
+    project = make_project("boxes")
+    assert take(project, folder, format="voc", table=folder).labeled == 1
+    assert boxes(project) == {"1.png": [("dog", 0, 0, 20, 4)]}
+
+
 def test_understand__what_is_none(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no Pascal VOC folder"):
         understood(dataset / "JPEGImages", format="voc")

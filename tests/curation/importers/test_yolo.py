@@ -101,6 +101,38 @@ def test_read__polygons_become_their_extent(dataset: Path) -> None:
     assert (box.x, box.y, box.width, box.height) == pytest.approx((0.1, 0.2, 0.4, 0.6))
 
 
+def test_read__lists_of_classes_instead_of_settings(dataset: Path) -> None:
+    labelimg = dataset.parent / "labelimg"
+    put(labelimg, "a.png")
+    put(labelimg, "a.txt", "1 0.5 0.5 0.2 0.2\n")
+    put(labelimg, "classes.txt", "cat\ndog\n")
+    cvat = dataset.parent / "cvat"
+    put(cvat, "obj_train_data/a.png")
+    put(cvat, "obj_train_data/a.txt", "1 0.5 0.5 0.2 0.2\n")
+    put(cvat, "obj.names", "cat\ndog\n")
+    put(cvat, "train.txt", "data/obj_train_data/a.png\n")
+    for root, part in [(labelimg, {}), (cvat, {"split": "train"})]:
+        (found,) = read(root)
+        assert isinstance(found, Found)
+        assert (found.said[0].boxes or ())[0].label == "dog"
+        assert found.metadata == part
+
+
+def test_read__key_points_are_no_polygon(dataset: Path) -> None:
+    put(dataset, "data.yaml", "train: images/train\nkpt_shape: [2, 2]\nnames: [cat, dog]")
+    put(dataset, "labels/train/one.txt", "0 0.5 0.5 0.2 0.4 0.45 0.35 0.55 0.65\n")
+    found = next(one for one in read(dataset) if isinstance(one, Found))
+    ((box,),) = [said.boxes for said in found.said]
+    assert (box.x, box.y, box.width, box.height) == pytest.approx((0.4, 0.3, 0.2, 0.4))
+
+
+def test_read__what_only_has_a_name_like_settings(dataset: Path) -> None:
+    (dataset / "folder.yaml").mkdir()
+    (dataset / "gone.yaml").symlink_to(dataset / "nowhere")
+    put(dataset, "settings.yaml", 'path: "\\0"\ntrain: images/train\nnames: [cat, dog]')
+    assert understood(dataset).format == "yolo"
+
+
 def test_read__train_and_validation_on_the_same_images(dataset: Path) -> None:
     put(dataset, "data.yaml", "train: images/train\nval: images/train\nnames: [cat, dog]")
     found = [one for one in read(dataset) if isinstance(one, Found)]
@@ -171,6 +203,7 @@ def test_read__a_label_file_that_leaves_the_folder(dataset: Path) -> None:
         ("names: [cat\ntrain: images/train", "is not valid YAML"),
         ("names: !!python/object/apply:os.system ['true']", "is not valid YAML"),
         ("- names", "holds no settings"),
+        ("train: images/train\nkpt_shape: [17]\nnames: [cat]", "`kpt_shape` is [17]"),
     ],
 )
 def test_understand__settings_that_cannot_be_used(dataset: Path, settings: str, says: str) -> None:
