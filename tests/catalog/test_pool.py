@@ -1,6 +1,16 @@
 from dataclasses import replace
 
-from curation.catalog import Catalog, Connection, gallery, images, labels, pool, reserve, rounds
+from curation.catalog import (
+    Catalog,
+    Connection,
+    annotations,
+    gallery,
+    images,
+    labels,
+    pool,
+    reserve,
+    rounds,
+)
 from curation.records import LedgerRow, ProjectRecord
 from tests.catalog.rows import add_images, add_label, add_project, answer, hashes, put_answers
 
@@ -48,6 +58,17 @@ def test_pool__no_group_that_was_skipped(catalog: Catalog) -> None:
         assert pool_ids(connection, project) == [ids[1]]
         put_answers(connection, project, [answer(1, ids[0], state="deleted")])
         assert pool_ids(connection, project) == [ids[0], ids[1]]
+
+
+def test_pool__an_answer_closes_also_when_its_label_was_taken_away(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        ids = add_images(connection, project, ["a", "b", "a"])
+        put_answers(connection, project, [answer(1, ids[0], project.class_ids[0])])
+        assert pool_ids(connection, project) == [ids[1]]
+        # Where its task is gone, somebody can be asked again.
+        annotations.detach(connection, project.id, ids[:1], "batch")
+        assert pool_ids(connection, project) == ids[:2]
 
 
 def test_pool__a_doubt_that_was_passed_on_closes_nothing(catalog: Catalog) -> None:
