@@ -144,7 +144,7 @@ Row = tuple[set[str] | None, list[tuple[str, float, float, float, float]], str]
 
 
 def rows(project: Project, *, imported: bool) -> dict[str, Row]:
-    """Classes, boxes and part of each image, by its pixels."""
+    """Classes, boxes in the order they were drawn, and part of each image, by its pixels."""
     with project.catalog.read() as connection:
         ids = [key for key, _ in image_rows.usable(connection, project.id)]
         pixels = {row.id: row.pixel_hash for row in image_rows.stored(connection, ids)}
@@ -156,10 +156,10 @@ def rows(project: Project, *, imported: bool) -> dict[str, Row]:
     return {
         pixels[key]: (
             set(record.class_names(found[key].classes)) if key in found else None,
-            sorted(
+            [
                 (record.class_names((b.class_id,))[0], b.x, b.y, b.width, b.height)
                 for b in boxes.get(key, ())
-            ),
+            ],
             metadata.get(key, {}).get("split", "") if imported else parts.get(key, ""),
         )
         for key in ids
