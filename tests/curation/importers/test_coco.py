@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycocotools import coco
 
 from curation.errors import InputError
 from curation.importers.found import Found
@@ -40,7 +41,6 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_read__as_cocos_own_files_are(photos: Path, make_project: Callable[..., Project]) -> None:
-    coco = pytest.importorskip("pycocotools.coco")
     content = {
         "info": {"year": 2017, "nested": {"annotations": [1]}},
         "licenses": [{"id": 1, "url": "u"}],
