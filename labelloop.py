@@ -23,7 +23,10 @@ from ui import balancing as _balancing
 from ui import exporting as _exporting
 from ui import findings as _findings
 from ui import frames as _frames
+from ui import models as _models
 from ui import splitting as _splitting
+from ui import training as _training
+from ui import tuning as _tuning
 from ui import versioning as _versioning
 from ui import wiring as _wiring
 
@@ -296,6 +299,39 @@ class Project:
         """Takes back the plan of a kind (`balance`, `labeling-quota`), or all in force."""
         return _balancing.clear(self._project, kind=kind)
 
+    def train(
+        self,
+        *,
+        kind: str = "auto",
+        settings: Mapping[str, Any] | None = None,
+        minutes: float | None = None,
+        seed: int | None = None,
+        processes: int = 1,
+        fresh: bool = False,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Trains a model on the labels, judges it, and says what is wrong with it.
+
+        Args:
+            kind: head, mlp or fine-tune; auto takes what suits the labels and the machine.
+            settings: those not to be chosen automatically, in kebab-case.
+            minutes: that fine-tuning may take.
+            seed: of all randomness; the project's if None.
+            processes: on this machine that fine-tune together.
+            fresh: do not go on with the same training that was interrupted.
+            report: told of the progress.
+        """
+        return _training.train(
+            self._project,
+            kind=kind,
+            settings=settings,
+            minutes=minutes,
+            seed=seed,
+            processes=processes,
+            fresh=fresh,
+            report=report,
+        )
+
     def audit(
         self, by: Sequence[str] = (), *, discover: bool = False, report: Report = silent
     ) -> dict[str, Any]:
@@ -413,6 +449,84 @@ class Project:
         import pandas as pd
 
         return pd.DataFrame(_frames.model_table(self._project))
+
+    def model(self, run: str = "champion") -> dict[str, Any]:
+        """One model with all that is known about it, and whether its files are intact.
+
+        Args:
+            run: its id, with or without the project's part, a tag, `champion` or `newest`.
+        """
+        return _models.show(self._project, run)
+
+    def compare_models(
+        self, first: str, second: str, *, metric: str = "accuracy", report: Report = silent
+    ) -> dict[str, Any]:
+        """Whether the second is better, on labeled images that neither has learned from."""
+        return _models.compare(self._project, first, second, metric=metric, report=report)
+
+    def tag_model(self, run: str, word: str, *, remove: bool = False) -> dict[str, Any]:
+        """Gives a model a tag by which it can be named, or takes it away."""
+        return _models.tag(self._project, run, word, remove=remove)
+
+    def promote(self, run: str) -> dict[str, Any]:
+        """Makes a model the project's only champion."""
+        return _models.promote(self._project, run)
+
+    def delete_model(self, run: str, *, yes: bool = False) -> dict[str, Any]:
+        """Deletes a model's files; `yes` even if a round or predictions come from it."""
+        return _models.delete(self._project, run, yes=yes)
+
+    def export_model(
+        self,
+        run: str,
+        to: str | Path,
+        *,
+        format: str = "onnx",
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Writes a model for use elsewhere: `onnx` or `safetensors`."""
+        return _models.export(self._project, run, Path(to), format=format, report=report)
+
+    def reproduce(self, run: str, *, report: Report = silent) -> dict[str, Any]:
+        """Trains a model again from its stored rows and settings; says whether it is the same."""
+        return _models.reproduce(self._project, run, report=report)
+
+    def import_model(self, file: str | Path, *, report: Report = silent) -> dict[str, Any]:
+        """Takes in a safetensors file of `export_model` from elsewhere."""
+        return _models.bring(self._project, Path(file), report=report)
+
+    def predict(
+        self,
+        source: str | Path,
+        out: str | Path,
+        *,
+        run: str = "",
+        top: int = 0,
+        probabilities: bool = False,
+        exact: bool = False,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Writes what a model says of each image; an interrupted call is gone on with.
+
+        Args:
+            source: a folder, an image, or a CSV with a column of paths.
+            out: ends in .csv, .jsonl or .parquet.
+            run: the champion if empty, else the newest run.
+            top: also the so many likeliest classes.
+            probabilities: also those of all classes.
+            exact: in fp32 torch, whatever is faster.
+            report: told of the progress.
+        """
+        return _models.predict(
+            self._project,
+            Path(source),
+            Path(out),
+            run=run,
+            top=top,
+            probabilities=probabilities,
+            exact=exact,
+            report=report,
+        )
 
     def snapshots(self) -> "pd.DataFrame":
         """One row per snapshot of the labels."""

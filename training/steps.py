@@ -63,7 +63,7 @@ def train(work: Work) -> Done:
     except TrainingError as error:
         return Done({**counts, "run": None, "says": str(error)})
     run_id = run_files.name(project, work.round)
-    settings = {"recipe": "head", **how.as_json()}
+    settings = how.as_json()
     if plan:
         settings["plan"] = {"id": plan["id"], "remedy": plan["remedy"]}
     run_files.save(
@@ -136,6 +136,7 @@ def calibrate(work: Work) -> Done:
     found = calibration.fit_temperature(
         logits, work.targets([row.classes for row in rows]), task=head.task
     )
+    head.calibrated(found.temperature).save(work.folder / run_files.HEAD)
     return Done({"temperature": found.temperature, "n": len(rows), "says": found.note})
 
 

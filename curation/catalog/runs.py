@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from curation.catalog.bulk import batched
-from curation.catalog.schema import predictions, runs, snapshots
+from curation.catalog.schema import predictions, rounds, runs, snapshots
 from curation.errors import NotFound
 
 
@@ -65,28 +65,100 @@ def add(
     seed: int,
     settings: dict[str, Any],
     metrics: dict[str, Any],
+    about: dict[str, Any] | None = None,
+    state: str = "done",
 ) -> None:
-    """Registers a finished run, whose files are written."""
+    """Registers a run, whose files are written; the same run twice is one.
+
+    Args:
+        kind: of `training.settings.KINDS`.
+        about: what else is known: parents, files, environment, diagnosis.
+        state: `running`, `done`, `failed` or `deleted` (its files are gone, its row is history).
+    """
     if connection.scalar(select(runs.c.id).where(runs.c.id == run_id)):
         return
-    sequence = (
-        select(func.coalesce(func.max(runs.c.sequence), 0) + 1)
-        .where(runs.c.project_id == project_id)
-        .scalar_subquery()
-    )
     connection.execute(
         insert(runs).values(
             id=run_id,
             project_id=project_id,
-            sequence=sequence,
+            sequence=_next(connection, project_id),
             kind=kind,
-            state="done",
+            state=state,
             snapshot_id=snapshot_id,
             seed=seed,
             settings=settings,
             metrics=metrics,
+            about=about or {},
         )
     )
+
+
+def _next(connection: Connection, project_id: int) -> int:
+    newest = select(func.coalesce(func.max(runs.c.sequence), 0))
+    return (connection.scalar(newest.where(runs.c.project_id == project_id)) or 0) + 1
+
+
+def next_id(connection: Connection, project_id: int) -> str:
+    """A name for the next training of a project; inside the transaction that adds it."""
+    return f"p{project_id}-train-{_next(connection, project_id)}"
+
+
+def update_run(
+    connection: Connection,
+    run_id: str,
+    *,
+    state: str,
+    metrics: dict[str, Any] | None = None,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """Writes where a run stands; what is not given stays."""
+    changes = {"metrics": metrics, "about": about}
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(state=state, **{k: v for k, v in changes.items() if v is not None})
+    )
+
+
+def describe(
+    connection: Connection,
+    run_id: str,
+    *,
+    kind: str,
+    snapshot_id: str,
+    settings: dict[str, Any],
+    about: dict[str, Any],
+) -> None:
+    """Writes what a run that was begun learns from, and how."""
+    values = {"kind": kind, "snapshot_id": snapshot_id, "settings": settings, "about": about}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def set_tags(connection: Connection, run_id: str, tags: list[str]) -> None:
+    """Replaces a run's tags."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(tags=tags))
+
+
+def promote(connection: Connection, project_id: int, run_id: str | None) -> None:
+    """Makes a run the project's only champion; none for None."""
+    of_project = update(runs).where(runs.c.project_id == project_id)
+    connection.execute(of_project.values(champion=False))
+    connection.execute(of_project.where(runs.c.id == run_id).values(champion=True))
+
+
+def champion(connection: Connection, project_id: int) -> dict[str, Any] | None:
+    """The project's champion, if one was promoted."""
+    query = select(runs).where(runs.c.project_id == project_id, runs.c.champion.is_(True))
+    row = connection.execute(query).first()
+    return None if row is None else dict(row._mapping)
+
+
+def rests_on(connection: Connection, run_id: str) -> bool:
+    """Whether a round or the predictions in the catalog name this run."""
+    for table in (rounds, predictions):
+        if connection.scalar(select(table.c.run_id).where(table.c.run_id == run_id).limit(1)):
+            return True
+    return False
 
 
 def set_metrics(connection: Connection, run_id: str, metrics: dict[str, Any]) -> None:

@@ -316,6 +316,8 @@ runs = Table(
     Column("seed", BigInteger, nullable=False),
     Column("settings", JSON, nullable=False),
     Column("metrics", JSON, nullable=False),
+    Column("about", JSON, nullable=False, server_default="{}"),
+    Column("tags", JSON, nullable=False, server_default="[]"),
     Column("champion", Boolean, nullable=False, server_default=text("false")),
     _created(),
     UniqueConstraint("project_id", "sequence"),

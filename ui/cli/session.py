@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curation.progress import step_of
+
 if TYPE_CHECKING:
     from curation.progress import Report
     from curation.workspace import Project, Workspace
@@ -95,13 +97,14 @@ def progress() -> Iterator["Report"]:
         tasks: dict[str, tuple[Any, float]] = {}
 
         def report(done: int, total: int, says: str) -> None:
-            if says not in tasks:
+            step = step_of(says)
+            if step not in tasks:
                 begun = time.monotonic()
-                tasks[says] = bars.add_task(says, total=total or None, rate=""), begun
-            task, begun = tasks[says]
+                tasks[step] = bars.add_task(says, total=total or None, rate=""), begun
+            task, begun = tasks[step]
             seconds = time.monotonic() - begun
             rate = f"{done / seconds:,.0f}/s" if seconds > 0.5 else ""
-            bars.update(task, completed=done, total=total or None, rate=rate)
+            bars.update(task, completed=done, total=total or None, rate=rate, description=says)
 
         yield report
 
@@ -117,8 +120,8 @@ class _Lines:
 
     def __call__(self, done: int, total: int, says: str) -> None:
         now = time.monotonic()
-        if says != self.step:
-            self.step, self.begun, self.told, self.last = says, now, 0.0, -1
+        if step_of(says) != self.step:
+            self.step, self.begun, self.told, self.last = step_of(says), now, 0.0, -1
         if (now - self.told < 10 and done != total) or done == self.last:
             return
         self.told, self.last = now, done

@@ -75,6 +75,19 @@ def _issues(project: Project, arguments: dict[str, Any], report: Report) -> dict
     return {"images": found["images"], "counts": found["counts"]}
 
 
+def _train(project: Project, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    from ui import training
+
+    found = training.train(
+        project,
+        kind=arguments.get("kind", "auto"),
+        settings=arguments.get("settings"),
+        minutes=arguments.get("minutes"),
+        report=report,
+    )
+    return {"run": found["run"], "metrics": found["metrics"]}
+
+
 def _calibrate_duplicates(
     project: Project, arguments: dict[str, Any], report: Report
 ) -> dict[str, Any]:
@@ -91,6 +104,7 @@ KINDS: dict[str, Kind] = {
         Kind("import", "Add images from a folder or a CSV.", _import),
         Kind("embed", "Embed the images that have no embedding yet.", _embed),
         Kind("round", "Train, evaluate, choose the next batch and send it to people.", _round),
+        Kind("train", "Train a model on the labels and judge it.", _train),
         Kind("issues", "Look for copies, bad images, outliers, wrong labels and leaks.", _issues),
         Kind(
             "calibrate-duplicates",

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from curation.catalog import Catalog, jobs
 from curation.errors import Cancelled, CatalogError
+from curation.progress import step_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class Reporter(AbstractContextManager["Reporter"]):
     def __call__(self, done: int, total: int, says: str) -> None:
         """Notes the progress; see `curation.progress.Report`."""
         if says != self._says:
-            self._step_began, self._step_from = time.monotonic(), done
+            if step_of(says) != step_of(self._says):
+                self._step_began, self._step_from = time.monotonic(), done
             self._handler.lines.append(says)
         self._done, self._total, self._says = done, total, says
         if self._cancelled.is_set():

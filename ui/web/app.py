@@ -17,7 +17,10 @@ page = st.navigation(
         ],
         "Label": [st.Page("screens/label.py", title="Label", icon=":material/edit:")],
         "Curate": [st.Page("screens/images.py", title="Images", icon=":material/grid_view:")],
-        "Train": [st.Page("screens/rounds.py", title="Rounds", icon=":material/autorenew:")],
+        "Train": [
+            st.Page("screens/rounds.py", title="Rounds", icon=":material/autorenew:"),
+            st.Page("screens/models.py", title="Models", icon=":material/model_training:"),
+        ],
     }
 )
 with session.guarded():

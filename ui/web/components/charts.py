@@ -3,6 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from plotly.subplots import make_subplots
 
 # Blue and vermilion of Okabe and Ito: told apart by colour-blind people, and both readable on
 # white and on dark grey. Streamlit's own palette would change with the theme, these need not.
@@ -76,6 +77,43 @@ def learning_curve(curve: pd.DataFrame, *, target: tuple[str, float] | None = No
     if len(counts) <= _MOST_TICKS:
         figure.update_xaxes(tickvals=counts)
     figure.update_yaxes(title="correct, in percent", ticksuffix=" %")
+    return figure
+
+
+def training_curve(curve: pd.DataFrame, *, title: str) -> go.Figure:
+    """How a training goes, epoch by epoch: loss on the left, accuracy on the right.
+
+    Args:
+        curve: columns epoch, part (training or validation), figure (loss or accuracy), value.
+        title: of the chart.
+    """
+    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.09)
+    for column, name in enumerate(("loss", "accuracy"), start=1):
+        for position, part in enumerate(("training", "validation")):
+            rows = curve[(curve["figure"] == name) & (curve["part"] == part)]
+            scale = 100 if name == "accuracy" else 1
+            figure.add_scatter(
+                x=rows["epoch"],
+                y=rows["value"] * scale,
+                name=part,
+                legendgroup=part,
+                showlegend=column == 1,
+                mode="lines+markers",
+                line={"dash": _DASHES[position], "width": 2, "color": _COLOURS[position]},
+                marker={"symbol": _SYMBOLS[position], "size": 7},
+                hovertemplate=f"{part}, epoch %{{x}}: %{{y:.3f}}<extra></extra>",
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(title="epoch", tickformat="d")
+    figure.update_yaxes(title="loss", rangemode="tozero", col=1)
+    figure.update_yaxes(title="accuracy in percent", col=2)
+    figure.update_layout(
+        title=title,
+        height=320,
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        legend={"orientation": "h", "x": 1, "y": 1.02, "xanchor": "right", "yanchor": "bottom"},
+    )
     return figure
 
 

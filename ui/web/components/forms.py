@@ -6,7 +6,7 @@ from curation.records import RoundRecord
 from curation.workspace import Project
 from ui import jobs
 from ui.web.components import session
-from ui.web.views import rounds, wording
+from ui.web.views import models, rounds, wording
 
 ROUND_ARGUMENTS = ("strategy", "budget", "reserve")
 
@@ -98,6 +98,27 @@ def start_round(project: Project, found: rounds.Defaults) -> None:
                 "round",
                 {"strategy": chosen, "budget": int(images), "reserve": int(random)},
             )
+            st.rerun()
+
+
+def start_training(project: Project, labels: int) -> None:
+    """Asks for the kind of model; everything else is chosen from the labels and the machine."""
+    with st.form("start-training"):
+        st.markdown(f"**Train a model on {wording.counted(labels, 'label')}**")
+        kind, minutes, button = st.columns([3, 1.4, 1.6], vertical_alignment="bottom")
+        chosen = kind.selectbox(
+            "Kind", list(models.KINDS), format_func=lambda name: models.KINDS[name]
+        )
+        most = minutes.number_input(
+            "Minutes at most",
+            min_value=1,
+            value=40,
+            help="How long fine-tuning may take on this machine; heads take seconds.",
+        )
+        if button.form_submit_button(
+            "Train", type="primary", icon=":material/play_arrow:", width="stretch"
+        ):
+            jobs.ask(project, "train", {"kind": chosen, "minutes": int(most)})
             st.rerun()
 
 

@@ -152,8 +152,7 @@ def table(project: Project, found: list[RoundRecord]) -> pd.DataFrame:
                 "at random": one.record.get("control"),
                 "labels": one.record.get("labels"),
                 **{
-                    METRICS[key]: _cell((one.record.get("metrics") or {}).get(key))
-                    for key in CURVES
+                    METRICS[key]: cell((one.record.get("metrics") or {}).get(key)) for key in CURVES
                 },
             }
             for one in found
@@ -167,7 +166,8 @@ def _state(one: RoundRecord, *, open: bool) -> str:
     return {"running": "under way"}.get(one.state, one.state)
 
 
-def _cell(figure: wording.Figure | None) -> str:
+def cell(figure: wording.Figure | None) -> str:
+    """A figure with its interval, in percent, for a table."""
     if not wording.known(figure):
         return "not measured"
     low, high = figure["ci"]
@@ -192,8 +192,8 @@ def details(project: Project, number: int) -> Details:
         facts=_facts(one, ledger),
         advice=record.get("advice", ""),
         metrics={key: metrics[key] for key in METRICS if wording.known(metrics.get(key))},
-        per_class=_per_class(metrics.get("per_class") or []),
-        confusion=_confusion(metrics.get("confusion") or [], project.record),
+        per_class=per_class(metrics.get("per_class") or []),
+        confusion=confusion(metrics.get("confusion") or [], project.record),
         steps=pd.DataFrame(
             [(name, step["seconds"]) for name, step in steps.items()], columns=["step", "seconds"]
         ),
@@ -221,12 +221,13 @@ def _batch(count: int, carried: int) -> str:
     return f"{said}, {carried:,} of them from earlier rounds" if carried else said
 
 
-def _per_class(found: list[dict[str, Any]]) -> pd.DataFrame:
+def per_class(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """Columns class, precision, recall, f1, auroc and n of `Metrics.as_json`'s per_class."""
     kinds = ("precision", "recall", "f1", "auroc")
     return pd.DataFrame(
         [
             {"class": one["class"]}
-            | {kind: _cell(one.get(kind)) for kind in kinds}
+            | {kind: cell(one.get(kind)) for kind in kinds}
             | {"n": one["support"]}
             for one in found
         ],
@@ -234,7 +235,7 @@ def _per_class(found: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def _confusion(counts: list[list[Any]], project: ProjectRecord) -> pd.DataFrame:
+def confusion(counts: list[list[Any]], project: ProjectRecord) -> pd.DataFrame:
     """Empty for multi-label: each class has a table of its own there."""
     if project.task == "multi-label" or len(counts) != len(project.classes):
         return pd.DataFrame()

@@ -14,6 +14,7 @@ KINDS = {
     "import": "Import images",
     "embed": "Embed images",
     "round": "Round",
+    "train": "Train a model",
     "pull": "Pull answers",
 }
 """What each kind of job is called on a page."""

@@ -1,0 +1,126 @@
+"""`labelloop train` on the embedded sample data with its 300 labels."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import labelloop
+from curation import workspace as workspaces
+from curation.catalog import runs as run_rows
+from curation.errors import InputError, NotFound, TrainingError
+from tests.ui import commands
+from tests.ui.commands import asked, run
+from training import runs
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.getbasetemp()
+    return commands.shop(base, tmp_path_factory.mktemp("train") / "shop")
+
+
+def test_train__a_head_with_figures_and_everything_to_repeat_it(shop: Path) -> None:
+    found = asked(shop, "train", "--kind", "head")
+    accuracy = found["metrics"]["accuracy"]
+    low, high = accuracy["ci"]
+    assert low < accuracy["value"] < high and accuracy["n"] == found["images"]["test"]
+    assert accuracy["value"] > 0.5
+    assert (found["state"], found["kind"], found["judged_on"]) == ("done", "head", "drawn")
+    assert found["temperature"] != 1.0
+    assert {row["column"] for row in found["slices"]} >= {"studio"}
+    home = Path(found["folder"])
+    stored = json.loads((home / "run.json").read_text())
+    assert (stored["snapshot"], stored["seed"]) == (found["snapshot"], found["seed"])
+    assert stored["environment"]["packages"]["torch"]
+    assert json.loads((home / "settings.json").read_text()) == found["settings"]
+    assert set(found["files"]) >= {"model.safetensors", "rows.parquet", "settings.json"}
+
+
+def test_train__settings_of_a_file_and_of_words(shop: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('kind = "head"\nstrength = 10.0\n')
+    found = asked(
+        shop, "train", "--settings", str(tmp_path / "mine.toml"), "--set", "class-weight=none"
+    )
+    assert (found["settings"]["strength"], found["settings"]["class-weight"]) == (10.0, "none")
+    for words, error, says in (
+        (["--kind", "magic"], NotFound, "head, mlp, fine-tune"),
+        (["--kind", "head", "--set", "depth=3"], InputError, "Unknown setting .*depth"),
+        (["--kind", "head", "--set", "strength=-1"], TrainingError, "strength is -1"),
+        (["--set", "strength"], InputError, "NAME=VALUE"),
+        (["--minutes", "0"], InputError, "--minutes is 0"),
+        (["--processes", "0"], InputError, "at least 1"),
+        (["--kind", "mlp", "--settings", str(tmp_path / "mine.toml")], InputError, "does not fit"),
+    ):
+        with pytest.raises(error, match=says):
+            run(shop, "train", *words)
+
+
+def test_train__fine_tunes_and_shows_its_curve(shop: Path) -> None:
+    words = ["--set", "input-size=32", "--set", "epochs=2", "--set", "batch-size=64"]
+    found = asked(shop, "train", "--kind", "fine-tune", *words)
+    home = Path(found["folder"])
+    epochs = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
+    assert [epoch["number"] for epoch in epochs][-1] == 2
+    assert all(epoch["validation"]["accuracy"] > 0 for epoch in epochs)
+    assert list((home / "tensorboard").glob("events.*"))
+    assert found["metrics"]["accuracy"]["value"] > 0.3
+    assert found["reasons"]
+
+
+def test_train__killed_and_asked_again_goes_on(shop: Path) -> None:
+    words = ["--set", "input-size=32", "--set", "epochs=3", "--set", "batch-size=32"]
+    command = [
+        sys.executable,
+        "-c",
+        "from ui.cli import main; main()",
+        "train",
+        "--kind",
+        "fine-tune",
+        *words,
+    ]
+    environment = {**os.environ, "LABELLOOP_WORKSPACE": str(shop)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    project = workspaces.project(workspaces.open(shop))
+    begun = time.monotonic()
+    epochs: list[dict[str, object]] = []
+    while not epochs and process.poll() is None and time.monotonic() - begun < 240:
+        time.sleep(0.1)
+        with project.catalog.read() as connection:
+            newest = run_rows.every(connection, project.id)[-1]
+        if newest["state"] == "running":
+            epochs = runs.read_epochs(project, newest["id"])
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert newest["state"] == "running" and epochs
+    found = asked(shop, "train", "--kind", "fine-tune", *words)
+    assert (found["run"], found["state"]) == (newest["id"], "done")
+    again = asked(shop, "train", "--kind", "fine-tune", *words)
+    assert again["run"] != found["run"]
+    assert again["files"]["model.safetensors"] == found["files"]["model.safetensors"]
+
+
+def test_train__one_class_only_is_said_and_kept_as_failed(tmp_path: Path) -> None:
+    images = tmp_path / "in" / "cat"
+    images.mkdir(parents=True)
+    for number, source in enumerate(sorted((commands.SAMPLE / "images").glob("*.jpg"))[:3]):
+        (images / f"{number}.jpg").write_bytes(source.read_bytes())
+    workspace = tmp_path / "w"
+    run(workspace, "init", "--classes", "cat,dog")
+    run(workspace, "import", str(tmp_path / "in"))
+    with pytest.raises(TrainingError, match="only: cat"):
+        run(workspace, "train", "--kind", "head")
+    project = workspaces.project(workspaces.open(workspace))
+    with project.catalog.read() as connection:
+        (row,) = run_rows.every(connection, project.id)
+    assert row["state"] == "failed" and "only: cat" in row["about"]["says"]
+
+
+def test_train__from_python(shop: Path) -> None:
+    found = labelloop.open(shop).train(kind="mlp", settings={"epochs": 3})
+    assert (found["kind"], found["settings"]["epochs"]) == ("mlp", 3)

@@ -1,0 +1,244 @@
+"""One training from the labels as they are to a registered run, which can be interrupted anywhere.
+
+A run is entered in the catalog as `running` before it begins. What it learns from, its settings and
+its seed are written first; then the model is fitted, calibrated on validation, judged on test and
+described. Asked for again with the same words, a run that was interrupted goes on.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curation import balance, features, files
+from curation.catalog import runs as run_rows
+from curation.errors import TrainingError
+from curation.progress import Report, silent
+from curation.workspace import Project
+from training import auto, fitting, results, runs
+from training import material as materials
+from training.material import Material
+from training.settings import Settings, from_json
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants of a training.
+
+    Attributes:
+        kind: `auto`, or of `settings.KINDS`.
+        settings: in kebab-case, those that are not to be chosen automatically.
+        minutes: that fine-tuning may take; chosen automatically if None.
+        seed: of all randomness; the project's if None.
+        processes: on this machine that train together.
+        parents: ids of runs that this one was made from.
+    """
+
+    kind: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    minutes: float | None = None
+    seed: int | None = None
+    processes: int = 1
+    parents: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """As the run keeps it, to be told apart from another one."""
+        return {
+            "kind": self.kind,
+            "settings": dict(sorted(self.settings.items())),
+            "minutes": self.minutes,
+            "seed": self.seed,
+            "processes": self.processes,
+            "parents": list(self.parents),
+        }
+
+
+def train(
+    project: Project, asked: Asked | None = None, *, fresh: bool = False, report: Report = silent
+) -> str:
+    """Trains a model, or goes on with the training that was interrupted; returns the run's id.
+
+    Args:
+        project: whose labels are learned from.
+        asked: all automatic if None.
+        fresh: begin anew even if the same training was interrupted.
+        report: told of the progress.
+
+    Raises:
+        TrainingError: labels or settings allow no model; the run is kept as `failed`.
+        LabelloopError: settings that do not exist, weights that cannot be had, a file is unreadable.
+        Cancelled: asked to stop; the same call goes on.
+    """
+    asked = asked or Asked()
+    if asked.kind != "auto":
+        # A setting that cannot be used is refused before anything is written.
+        auto.check(asked.kind, asked.settings)
+    run_id = _begin(project, asked, fresh=fresh)
+    with runs.alone(project, run_id):
+        return _train(project, run_id, asked, report)
+
+
+def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[str, bool]:
+    """Trains again from a run's rows, settings and seed.
+
+    Returns:
+        The new run's id, and whether its weights are the same, bit for bit.
+
+    Raises:
+        NotFound: there is no such run.
+        TrainingError: it is a round's, not finished, or its files are damaged.
+    """
+    with project.catalog.read() as connection:
+        row = run_rows.get(connection, run_id)
+    about = row["about"]
+    if row["state"] != "done" or "material" not in about:
+        raise TrainingError(
+            f"{run_id} is {row['state']} or belongs to a round. Only a finished `labelloop train` "
+            "can be repeated."
+        )
+    if broken := runs.damaged(project, run_id, about["files"]):
+        raise TrainingError(
+            f"{', '.join(broken)} of {run_id} changed since it was trained. Restore the run from a "
+            "backup."
+        )
+    asked = Asked(
+        kind=row["kind"],
+        settings={k: v for k, v in row["settings"].items() if k != "kind"},
+        seed=row["seed"],
+        processes=about["asked"]["processes"],
+        parents=(run_id,),
+    )
+    new_id = _begin(project, asked, fresh=False)
+    with runs.alone(project, new_id):
+        home, old = runs.folder(project, new_id), runs.folder(project, run_id)
+        if not (home / runs.FACTS).exists():
+            files.write_bytes(home / runs.ROWS, (old / runs.ROWS).read_bytes())
+            _write_plan(
+                home,
+                new_id,
+                {**runs.read(project, run_id, runs.FACTS), "asked": asked.as_json()},
+                from_json(row["settings"]),
+            )
+        _train(project, new_id, asked, report)
+    same = runs.hashes(project, new_id)[runs.MODEL] == about["files"][runs.MODEL]
+    return new_id, same
+
+
+def _begin(project: Project, asked: Asked, *, fresh: bool) -> str:
+    """The interrupted run that was asked for in these words, or a new one."""
+    with project.catalog.write() as connection:
+        for row in run_rows.every(connection, project.id):
+            same = row["about"].get("asked") == asked.as_json()
+            if row["state"] != "running" or not same or runs.is_busy(project, row["id"]):
+                continue
+            if not fresh:
+                return str(row["id"])
+            run_rows.update_run(connection, row["id"], state="failed")
+        run_id = run_rows.next_id(connection, project.id)
+        run_rows.add(
+            connection,
+            project.id,
+            run_id,
+            kind=asked.kind,
+            snapshot_id=None,
+            seed=project.record.seed if asked.seed is None else asked.seed,
+            settings={},
+            metrics={},
+            about={"asked": asked.as_json()},
+            state="running",
+        )
+    return run_id
+
+
+def _train(project: Project, run_id: str, asked: Asked, report: Report) -> str:
+    seconds: dict[str, float] = {}
+    clock = time.monotonic()
+
+    def lap(step: str) -> None:
+        nonlocal clock
+        seconds[step] = round(time.monotonic() - clock, 3)
+        clock = time.monotonic()
+
+    try:
+        material, settings = _prepare(project, run_id, asked, report)
+        lap("prepare")
+        fitting.fit(project, run_id, report=report, processes=asked.processes)
+        lap("fit")
+        facts = runs.read(project, run_id, runs.FACTS)
+        found = results.judge(project, run_id, material, settings, facts, report=report)
+        lap("judge")
+    except TrainingError as error:
+        with project.catalog.write() as connection:
+            about = run_rows.get(connection, run_id)["about"]
+            run_rows.update_run(
+                connection, run_id, state="failed", about={**about, "says": str(error)}
+            )
+        raise
+    runs.save_metrics(project, run_id, found.metrics)
+    about = {**facts, **found.about, "seconds": seconds, "files": runs.hashes(project, run_id)}
+    with project.catalog.write() as connection:
+        run_rows.update_run(connection, run_id, state="done", metrics=found.metrics, about=about)
+    return run_id
+
+
+def _prepare(
+    project: Project, run_id: str, asked: Asked, report: Report
+) -> tuple[Material, Settings]:
+    """What is learned from and how, written before anything is learned."""
+    home = runs.folder(project, run_id)
+    if (home / runs.FACTS).exists():
+        facts = runs.read(project, run_id, runs.FACTS)
+        settings = from_json(runs.read(project, run_id, runs.SETTINGS))
+        material = materials.load(project, home, facts["material"])
+        _register(project, run_id, facts, settings)
+        return material, settings
+    prepared = features.prepare(project, report=report)
+    material = materials.freeze(project, home, report=report)
+    given = dict(asked.settings)
+    if balance.sets_weights(material.plan):
+        # Weights that the training chooses would undo the plan's.
+        given.setdefault("class-weight", "none")
+    report(0, 0, "choose settings")
+    chosen = auto.choose(
+        asked.kind,
+        images=len(material.train),
+        classes=len(material.classes),
+        task=material.task,
+        typical_side=material.side,
+        validation=len(material.validation),
+        minutes=asked.minutes,
+        asked=given,
+    )
+    facts = {
+        "asked": asked.as_json(),
+        "material": material.as_json(),
+        "snapshot": material.snapshot,
+        "backbone": prepared.backbone,
+        "fingerprint": prepared.fingerprint,
+        "seed": project.record.seed if asked.seed is None else asked.seed,
+        "labels": len(material.train),
+        "reasons": list(chosen.reasons),
+        "parents": list(asked.parents),
+    }
+    _write_plan(home, run_id, facts, chosen.settings)
+    _register(project, run_id, facts, chosen.settings)
+    return material, chosen.settings
+
+
+def _write_plan(home: Path, run_id: str, facts: dict[str, Any], settings: Settings) -> None:
+    """Settings first: a run whose facts are there is complete and goes on with them."""
+    files.write_json(home / runs.SETTINGS, settings.as_json())
+    runs.write_facts(home, run_id, facts)
+
+
+def _register(project: Project, run_id: str, facts: dict[str, Any], settings: Settings) -> None:
+    with project.catalog.write() as connection:
+        run_rows.describe(
+            connection,
+            run_id,
+            kind=settings.kind,
+            snapshot_id=facts["snapshot"],
+            settings=settings.as_json(),
+            about=facts,
+        )

@@ -1,0 +1,165 @@
+"""The trained models of a project: how they learned, how good they are, what each was told."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from curation.catalog import labels
+from curation.catalog import runs as run_rows
+from curation.errors import LabelloopError
+from curation.workspace import Project
+from ui import training
+from ui.web.views import rounds, wording
+
+KINDS = {
+    "auto": "automatic: what suits the labels and this machine",
+    "head": "head: on frozen embeddings, in seconds",
+    "mlp": "mlp: a small network on frozen embeddings",
+    "fine-tune": "fine-tune: the whole backbone, best and slowest",
+}
+FIGURES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "ece": "calibration error",
+}
+_CURVES = {
+    "loss": ("training", "loss"),
+    "train_accuracy": ("training", "accuracy"),
+}
+
+
+@dataclass(frozen=True)
+class Details:
+    """One run.
+
+    Attributes:
+        found: as `labelloop models show --json`.
+        per_class: columns class, precision, recall, f1, auroc and n.
+        confusion: counts, true classes as rows; empty for several labels an image.
+        curve: see `curve`.
+        settings: columns setting, value.
+        slices: columns slice, n, and a column for each figure.
+    """
+
+    found: dict[str, Any]
+    per_class: pd.DataFrame
+    confusion: pd.DataFrame
+    curve: pd.DataFrame
+    settings: pd.DataFrame
+    slices: pd.DataFrame
+
+
+def trainable(project: Project) -> int:
+    """How many labels there are to learn from."""
+    with project.catalog.read() as connection:
+        return labels.count(connection, project.id)
+
+
+def every(project: Project) -> list[dict[str, Any]]:
+    """All runs that were not deleted, newest first."""
+    with project.catalog.read() as connection:
+        found = run_rows.every(connection, project.id)
+    return [row for row in found if row["state"] != "deleted"][::-1]
+
+
+def table(found: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row for each run, in the order given."""
+    return pd.DataFrame(
+        [
+            {
+                "run": row["id"],
+                "champion": "★" if row["champion"] else "",
+                "kind": row["kind"],
+                "state": {"running": "under way or interrupted"}.get(row["state"], row["state"]),
+                "labels": row["about"].get("labels"),
+                **{
+                    name: rounds.cell(row["metrics"].get(key))
+                    for key, name in FIGURES.items()
+                    if key != "ece"
+                },
+                "judged on": row["about"].get("judged_on", "reserve" if row["metrics"] else ""),
+                "tags": ", ".join(row["tags"]),
+            }
+            for row in found
+        ]
+    )
+
+
+def curve(epochs: list[dict[str, Any]]) -> pd.DataFrame:
+    """How a training went: columns epoch, part (training or validation), figure, value."""
+    rows = []
+    for epoch in epochs:
+        for key, (part, figure) in _CURVES.items():
+            if epoch.get(key) is not None:
+                rows.append((epoch["number"], part, figure, epoch[key]))
+        for key, value in (epoch.get("validation") or {}).items():
+            figure = "loss" if key in {"loss", "log_loss"} else key.replace("_", " ")
+            if figure in {"loss", "accuracy"}:
+                rows.append((epoch["number"], "validation", figure, value))
+    return pd.DataFrame(rows, columns=["epoch", "part", "figure", "value"])
+
+
+def running_curve(project: Project) -> tuple[str, pd.DataFrame]:
+    """The run that trains now, or was interrupted, with its curve so far; empty for none."""
+    from training import runs
+
+    for row in every(project):
+        if row["state"] == "running":
+            try:
+                return row["id"], curve(runs.read_epochs(project, row["id"]))
+            except (LabelloopError, ValueError):
+                break
+    return "", curve([])
+
+
+def details(project: Project, run_id: str) -> Details:
+    """What is known about one run.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    from training import runs
+
+    found = training.show(project, run_id)
+    metrics = found["metrics"]
+    return Details(
+        found=found,
+        per_class=rounds.per_class(metrics.get("per_class") or []),
+        confusion=rounds.confusion(metrics.get("confusion") or [], project.record),
+        curve=curve(runs.read_epochs(project, run_id)),
+        settings=pd.DataFrame(
+            [(name, str(value)) for name, value in found["settings"].items()],
+            columns=["setting", "value"],
+        ),
+        slices=_slices(found["slices"]),
+    )
+
+
+def _slices(found: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"slice": f"{row['column']} = {row['value'] or 'empty'}", "images": row["n"]}
+            | {
+                name: rounds.cell(row["metrics"].get(key))
+                for key, name in FIGURES.items()
+                if row.get("metrics")
+            }
+            for row in found
+        ]
+    )
+
+
+def facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of what is said of a run above its figures."""
+    images = found["images"]
+    rows = [
+        ("Learned from", wording.counted(found["labels"], "label") if found["labels"] else ""),
+        ("Steered by", wording.counted(images["validation"], "image") if images else ""),
+        ("Tested on", wording.counted(images["test"], "image") if images else ""),
+        ("Snapshot", found["snapshot"] or ""),
+        ("Seed", str(found["seed"])),
+        ("Took", wording.duration(sum(found["seconds"].values())) if found["seconds"] else ""),
+    ]
+    return [(name, value) for name, value in rows if value]
