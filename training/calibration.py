@@ -14,6 +14,7 @@ from training.head import to_probabilities
 MINIMUM = 30
 _RANGE = (0.05, 20.0)
 _FLOOR = 1e-12
+_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,20 @@ def log_losses(
     return np.asarray(-np.log(np.clip(right, _FLOOR, 1.0)).mean(axis=1))
 
 
+def brier_scores(
+    probabilities: NDArray[np.float64], labels: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
+    """(N,) squared distance of the probabilities from the truth, summed over classes (Brier 1950).
+
+    From 0 to 2. Multi-label: the mean over the row's classes, 0 to 1.
+    """
+    if labels.ndim == 2:
+        return np.asarray(((probabilities - labels) ** 2).mean(axis=1))
+    own = probabilities[np.arange(len(labels)), labels]
+    squares = np.einsum("ij,ij->i", probabilities, probabilities)
+    return np.asarray(np.maximum(squares - 2 * own + 1, 0.0))
+
+
 def expected_calibration_error(
     probabilities: NDArray[np.float64], labels: NDArray[np.integer[Any]], *, bins: int = 15
 ) -> float:
@@ -128,20 +143,23 @@ def errors(
     probabilities: NDArray[np.float64], labels: NDArray[np.integer[Any]], *, bins: int = 15
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
     """The calibration error as a function of (b, N) counts of rows, for a bootstrap."""
-    n = len(labels)
-    if labels.ndim == 1:
-        confidence = probabilities.max(axis=1)[:, None]
-        right = (probabilities.argmax(axis=1) == labels)[:, None]
-    else:
-        confidence, right = probabilities, labels == 1
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    cells = np.arange(n)[:, None] * bins + which
-    gaps = np.bincount(
-        cells.ravel(), weights=(right - confidence).ravel(), minlength=n * bins
-    ).reshape(n, bins)
+    n, width = len(labels), 1 if labels.ndim == 1 else labels.shape[1]
+    gaps = np.zeros((n, bins))
+    for start in range(0, n, _ROWS):
+        p, truth = probabilities[start : start + _ROWS], labels[start : start + _ROWS]
+        if labels.ndim == 1:
+            confidence, right = p.max(axis=1)[:, None], (p.argmax(axis=1) == truth)[:, None]
+        else:
+            confidence, right = p, truth == 1
+        which = np.minimum((confidence * bins).astype(int), bins - 1)
+        cells = np.arange(len(p))[:, None] * bins + which
+        sums = np.bincount(
+            cells.ravel(), weights=(right - confidence).ravel(), minlength=len(p) * bins
+        )
+        gaps[start : start + _ROWS] = sums.reshape(len(p), bins)
 
     def of(drawn: NDArray[np.float32]) -> NDArray[np.float64]:
-        total = drawn.sum(axis=1, dtype=np.float64) * confidence.shape[1]
+        total = drawn.sum(axis=1, dtype=np.float64) * width
         return np.asarray(np.abs(drawn.astype(np.float64) @ gaps).sum(axis=1) / total)
 
     return of

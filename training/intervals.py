@@ -1,10 +1,12 @@
 """Intervals of what has no formula: bootstraps and draws, beside those of `curation.intervals`."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from curation.intervals import LEVEL, Figure, proportion, unknown, wilson
 
@@ -12,7 +14,10 @@ __all__ = [
     "LEVEL",
     "Figure",
     "bootstrap",
-    "mean_of_proportions",
+    "by_variance",
+    "effective",
+    "mean_of_figures",
+    "paired_difference",
     "percentile",
     "proportion",
     "resampled_counts",
@@ -67,25 +72,63 @@ def bootstrap(
     return percentile(np.concatenate(draws))
 
 
-def mean_of_proportions(
-    successes: NDArray[np.float64],
-    trials: NDArray[np.float64],
-    *,
-    rng: np.random.Generator,
-    resamples: int = 4 * RESAMPLES,
-) -> tuple[float, float]:
-    """Interval of the unweighted mean of proportions, such as the recalls of classes.
+def mean_of_figures(figures: Sequence[Figure], *, together: float = 1.0) -> tuple[float, float]:
+    """Interval of the unweighted mean of figures, such as the recalls of classes, from their own.
 
-    Each is drawn from Beta(successes + 1/2, failures + 1/2) (Jeffreys' prior): a plain bootstrap
-    sees no spread in a class whose three images are all right, and so promises too much.
+    Each side's distances are squared and added, as variances are. A plain bootstrap sees no spread
+    in a class whose three images are all right, and so promises too much; draws from Beta
+    posteriors are pulled down where all rates are near 1 (of recalls of 0.99 on 200 images they
+    covered 72 % where this covers 91 %).
+
+    Source: Zou & Donner 2008, "Construction of confidence limits about effect measures".
 
     Args:
-        successes: (K,) of each proportion.
-        trials: (K,) above 0.
-        rng: the draws.
-        resamples: how many.
+        figures: at least one, with values.
+        together: variance of the mean, divided by what it would be if the figures were independent
+            of each other.
     """
-    draws = rng.beta(successes + 0.5, trials - successes + 0.5, size=(resamples, len(trials)))
-    low, high = percentile(draws.mean(axis=1))
-    value = float(np.mean(successes / trials))
-    return min(low, value), max(high, value)
+    values = np.array([figure.value for figure in figures], dtype=np.float64)
+    ends = np.array([figure.ci for figure in figures])
+    mean, factor = float(values.mean()), math.sqrt(together) / len(values)
+    low = mean - factor * float(np.linalg.norm(values - ends[:, 0]))
+    high = mean + factor * float(np.linalg.norm(ends[:, 1] - values))
+    return max(0.0, low), min(1.0, high)
+
+
+def by_variance(value: float, variance: float, *, most: float) -> tuple[float, float]:
+    """Wilson's interval for as many trials as give a proportion this variance, at most `most`.
+
+    Args:
+        value: 0 to 1.
+        variance: of it; 0 where none shows.
+        most: rows that it rests on.
+    """
+    trials = most if variance <= 0 else min(most, value * (1 - value) / variance)
+    return wilson(value * trials, trials)
+
+
+def effective(weights: NDArray[np.floating[Any]]) -> float:
+    """Kish's effective number of weighted rows, (sum w)^2 / sum w^2; 0 for none."""
+    total = float(weights.sum())
+    return total**2 / float(weights @ weights) if total else 0.0
+
+
+def paired_difference(won: float, lost: float, n: float) -> tuple[float, float]:
+    """Interval of the difference of two proportions of the same rows, (won - lost) / n.
+
+    Wald's, with one more row of each kind, so that it is not empty where none differ.
+
+    Source: Bonett & Price 2012, "Adjusted Wald confidence interval for a difference of binomial
+    proportions based on paired data".
+
+    Args:
+        won: rows that count for the first and not for the second.
+        lost: the other way round.
+        n: rows.
+    """
+    total = n + 2
+    middle = (won - lost) / total
+    error = math.sqrt(max(0.0, (won + lost + 2) / total - middle**2) / total)
+    reach = float(ndtri(0.5 + LEVEL / 2)) * error
+    value = (won - lost) / n
+    return max(-1.0, min(middle - reach, value)), min(1.0, max(middle + reach, value))

@@ -1,13 +1,15 @@
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from sklearn import metrics as sk
 
 from curation.errors import NotFound, TrainingError
 from training import intervals
-from training.evaluation import Metrics, evaluate
+from training.evaluation import Metrics, by_slice, classes, confused_pairs, evaluate, ranking
 
 CLASSES = tuple("abcd")
 
@@ -30,61 +32,229 @@ def judged(n: int = 400, *, weights: NDArray[np.float64] | None = None) -> Metri
     return evaluate(p, truth, CLASSES, rng=np.random.default_rng(0), weights=weights)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_evaluate__agrees_with_scikit_learn(weighted: bool) -> None:
-    p, truth = answers(400)
-    weights = np.random.default_rng(1).integers(1, 4, 400).astype(float) if weighted else None
-    found = judged(weights=weights)
-    guess = p.argmax(axis=1)
-    close = {"abs": 1e-9, "rel": 0}
+CASES = [
+    # images, classes, weighted, decimals of the scores (few: many ties), classes left out of truth
+    (400, 4, False, 1, ()),
+    (400, 4, True, 1, ()),
+    (150, 6, False, 0, (2,)),
+    (150, 6, True, 0, (0, 5)),
+    (60, 2, True, 2, ()),
+    (40, 9, False, 3, (8,)),
+    (7, 3, True, 0, ()),
+]
+EXACT = {"abs": 1e-9, "rel": 0}
+
+
+@pytest.mark.parametrize(("n", "classes", "weighted", "decimals", "absent"), CASES)
+def test_evaluate__agrees_with_scikit_learn(
+    n: int, classes: int, weighted: bool, decimals: int, absent: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(n)
+    truth = rng.choice(np.setdiff1d(np.arange(classes), absent), n)
+    scores = rng.normal(size=(n, classes))
+    scores[np.arange(n), truth] += 1.2
+    p = np.exp(np.round(scores, decimals))
+    p /= p.sum(axis=1, keepdims=True)
+    w = rng.integers(1, 4, n).astype(float) if weighted else None
+    found = evaluate(p, truth, [str(at) for at in range(classes)], rng=rng, weights=w)
+    guess, columns = p.argmax(axis=1), list(range(classes))
+    seen = sorted({*truth.tolist(), *guess.tolist()})
+    table = np.eye(classes, dtype=int)[truth]
+    kept = {"sample_weight": w}
+    sums = {
+        name: sk.precision_recall_fscore_support(
+            truth, guess, labels=seen, average="macro", zero_division=0, **kept
+        )[at]
+        for at, name in enumerate(("macro_precision", "macro_recall", "macro_f1"))
+    }
+    held = [column for column in columns if table[:, column].any()]
+    areas = {c: sk.roc_auc_score(table[:, c], p[:, c], **kept) for c in held}
+    precisions = {c: sk.average_precision_score(table[:, c], p[:, c], **kept) for c in held}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
+        balanced = sk.balanced_accuracy_score(truth, guess, **kept)
+    expected = sums | {
+        "accuracy": sk.accuracy_score(truth, guess, **kept),
+        "balanced_accuracy": balanced,
+        "macro_auroc": np.mean(list(areas.values())),
+        "macro_average_precision": np.mean(list(precisions.values())),
+        "log_loss": sk.log_loss(truth, p, labels=columns, **kept),
+        "brier": sk.brier_score_loss(truth, p, labels=columns, scale_by_half=False, **kept),
+    }
+    for k in (3, 5):
+        if k < classes:
+            # Scikit-learn lets the last of equal classes come first.
+            expected[f"top_{k}_accuracy"] = sk.top_k_accuracy_score(
+                classes - 1 - truth, p[:, ::-1], k=k, labels=columns, **kept
+            )
     figures = {name: figure.value for name, figure in found.figures.items()}
-    assert figures["accuracy"] == pytest.approx(
-        sk.accuracy_score(truth, guess, sample_weight=weights), **close
-    )
-    assert figures["balanced_accuracy"] == pytest.approx(
-        sk.balanced_accuracy_score(truth, guess, sample_weight=weights), **close
-    )
-    assert figures["macro_f1"] == pytest.approx(
-        sk.f1_score(truth, guess, average="macro", sample_weight=weights), **close
-    )
-    assert figures["log_loss"] == pytest.approx(
-        sk.log_loss(truth, p, sample_weight=weights), **close
-    )
-    precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        truth, guess, sample_weight=weights
+    figures.pop("ece")
+    assert figures == pytest.approx(expected, **EXACT)
+    _, _, f1, _ = sk.precision_recall_fscore_support(
+        truth, guess, labels=columns, zero_division=0, **kept
     )
     for column, one in enumerate(found.per_class):
-        area = sk.roc_auc_score(truth == column, p[:, column], sample_weight=weights)
-        assert one.precision.value == pytest.approx(precision[column], **close)
-        assert one.recall.value == pytest.approx(recall[column], **close)
-        assert one.f1.value == pytest.approx(f1[column], **close)
-        assert one.auroc.value == pytest.approx(area, **close)
-        assert one.support == (truth == column).sum()
-    assert (found.confusion == sk.confusion_matrix(truth, guess)).all()
-
-
-def test_evaluate__multi_label_agrees_with_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    p = rng.uniform(size=(200, 4))
-    truth = (p + rng.normal(scale=0.4, size=p.shape) > 0.5).astype(np.int64)
-    found = evaluate(p, truth, CLASSES, rng=rng)
-    guess = (p >= 0.5).astype(int)
-    assert found.figure("accuracy").value == pytest.approx(sk.accuracy_score(truth, guess))
-    for average in ("micro", "macro"):
-        expected = sk.f1_score(truth, guess, average=average)
-        assert found.figure(f"{average}-f1").value == pytest.approx(expected, abs=1e-9)
-    for column, one in enumerate(found.per_class):
-        assert one.auroc.value == pytest.approx(
-            sk.roc_auc_score(truth[:, column], p[:, column]), abs=1e-9
+        assert one.support == table[:, column].sum()
+        if column in held:
+            assert one.f1.value == pytest.approx(f1[column], **EXACT)
+            assert one.auroc.value == pytest.approx(areas[column], **EXACT)
+            assert one.average_precision.value == pytest.approx(precisions[column], **EXACT)
+        else:
+            assert one.auroc.value is None and one.average_precision.value is None
+    assert (found.confusion == sk.confusion_matrix(truth, guess, labels=columns)).all()
+    if len(held) == classes:
+        one_against_rest = sk.roc_auc_score(
+            truth if classes > 2 else table, p, multi_class="ovr", **kept
         )
+        assert figures["macro_auroc"] == pytest.approx(one_against_rest, **EXACT)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n", "absent"), [(200, ()), (60, (1,))])
+def test_evaluate__multi_label_agrees_with_scikit_learn(
+    n: int, absent: tuple[int, ...], weighted: bool
+) -> None:
+    rng = np.random.default_rng(n)
+    p = np.round(rng.uniform(0.01, 0.99, size=(n, 4)), 2)
+    truth = (p + rng.normal(scale=0.4, size=p.shape) > 0.5).astype(np.int64)
+    truth[:, list(absent)] = 0
+    w = rng.integers(1, 4, n).astype(float) if weighted else None
+    found = evaluate(p, truth, CLASSES, rng=rng, weights=w)
+    guess = (p >= 0.5).astype(int)
+    kept = {"sample_weight": w}
+    held = [column for column in range(4) if column not in absent]
+    expected = {
+        "accuracy": sk.accuracy_score(truth, guess, **kept),
+        "balanced_accuracy": sk.recall_score(
+            truth[:, held], guess[:, held], average="macro", **kept
+        ),
+        "micro_auroc": sk.roc_auc_score(truth, p, average="micro", **kept),
+        "micro_average_precision": sk.average_precision_score(truth, p, average="micro", **kept),
+        "macro_auroc": sk.roc_auc_score(truth[:, held], p[:, held], **kept),
+        "macro_average_precision": sk.average_precision_score(truth[:, held], p[:, held], **kept),
+        "brier": np.mean([sk.brier_score_loss(truth[:, c], p[:, c], **kept) for c in range(4)]),
+        "log_loss": np.mean(
+            [sk.log_loss(truth[:, c], p[:, c], labels=[0, 1], **kept) for c in range(4)]
+        ),
+    }
+    for average in ("micro", "macro"):
+        scores = sk.precision_recall_fscore_support(
+            truth, guess, average=average, zero_division=0, **kept
+        )
+        expected |= {
+            f"{average}_{name}": scores[at] for at, name in enumerate(("precision", "recall", "f1"))
+        }
+    figures = {name: figure.value for name, figure in found.figures.items()}
+    figures.pop("ece")
+    assert figures == pytest.approx(expected, **EXACT)
     assert (found.confusion == sk.multilabel_confusion_matrix(truth, guess)).all()
+
+
+def test_evaluate__multi_label_of_many_cells_ranks_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classes, "MOST_CELLS", 400)
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=(300, 4))
+    found = evaluate(p, (rng.uniform(size=p.shape) < p).astype(int), CLASSES, rng=rng)
+    assert found.figure("micro-auroc").n == 100
+    assert found.figure("macro-auroc").n == 300
+
+
+def test_evaluate__a_perfect_ranking_of_few_is_not_certain() -> None:
+    p = np.full((103, 2), 0.5)
+    p[:3] = [0.1, 0.9]
+    truth = np.repeat([1, 0], [3, 100])
+    rare = evaluate(p, truth, ("many", "few"), rng=np.random.default_rng(0)).per_class[1]
+    for figure in (rare.auroc, rare.average_precision, rare.f1, rare.recall):
+        assert figure.value == 1
+        assert figure.ci[0] < 0.8
+
+
+def test_evaluate__a_class_that_is_never_predicted_leaves_its_precision_open() -> None:
+    p = np.tile([0.9, 0.1], (50, 1))
+    truth = np.repeat([0, 1], [45, 5])
+    found = evaluate(p, truth, ("a", "b"), rng=np.random.default_rng(0))
+    precision = found.figure("macro-precision")
+    assert precision.value == pytest.approx(0.45)
+    assert precision.ci[1] > 0.9
+
+
+def test_confused_pairs__most_frequent_first() -> None:
+    truth = np.repeat([0, 1, 2], [10, 10, 10])
+    guess = truth.copy()
+    guess[:6], guess[10:12], guess[12:13] = 1, 2, 0
+    p = np.eye(3)[guess]
+    found = evaluate(p, truth, ("shirt", "coat", "bag"), rng=np.random.default_rng(0))
+    pairs = confused_pairs(found)
+    assert [(one.truth, one.predicted, one.count) for one in pairs] == [
+        ("shirt", "coat", 6),
+        ("coat", "bag", 2),
+        ("coat", "shirt", 1),
+    ]
+    assert pairs[0].share == intervals.Figure(0.6, 10, intervals.wilson(6, 10))
+    assert found.as_json()["confused_pairs"][0]["truth"] == "shirt"
+    assert len(confused_pairs(found, most=2)) == 2
+
+
+def test_confused_pairs__multi_label_counts_what_was_said_in_place() -> None:
+    truth = np.array([[1, 0, 1], [1, 0, 0], [0, 1, 0]])
+    p = np.array([[0.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    found = evaluate(p, truth, ("a", "b", "c"), rng=np.random.default_rng(0))
+    assert [(one.truth, one.predicted, one.count) for one in confused_pairs(found)] == [
+        ("a", "b", 2)
+    ]
+
+
+def test_by_slice__same_as_evaluating_its_images_alone() -> None:
+    p, truth = answers(200)
+    studio = ["x"] * 120 + ["y"] * 70 + [""] * 10
+    slices = by_slice(p, truth, CLASSES, {"studio": studio}, rng=np.random.default_rng(0))
+    assert [(one.value, one.n) for one in slices["studio"]] == [("x", 120), ("y", 70), ("", 10)]
+    alone = evaluate(p[120:190], truth[120:190], CLASSES, rng=np.random.default_rng(0))
+    for name, figure in slices["studio"][1].figures.items():
+        assert figure.value == pytest.approx(alone.figures[name].value)
+    assert set(slices["studio"][0].figures) >= {"accuracy", "balanced_accuracy", "macro_f1"}
+    assert slices["studio"][2].as_json() == {"column": "studio", "value": "", "n": 10}
+
+
+def test_by_slice__column_of_another_length() -> None:
+    p, truth = answers(30)
+    with pytest.raises(TrainingError, match="2 values of 'studio' for 30 images"):
+        by_slice(p, truth, CLASSES, {"studio": ["x", "y"]}, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("measure", [ranking.auroc, ranking.average_precision])
+def test_ranking__influence_is_the_slope_in_each_weight(
+    measure: Callable[..., ranking.Ranked],
+) -> None:
+    rng = np.random.default_rng(0)
+    scores, present = np.round(rng.normal(size=40), 1), rng.uniform(size=40) < 0.3
+    weight, order = rng.integers(1, 4, 40).astype(float), ranking.Order.of(scores)
+    found = measure(order, present, weight)
+    for row in range(40):
+        more = weight.copy()
+        more[row] += 1e-6
+        slope = (measure(order, present, more).value - found.value) / 1e-6
+        assert found.influence[row] == pytest.approx(weight[row] * slope, abs=1e-6)
+
+
+@pytest.mark.parametrize(("own", "apart"), [(5, 1.0), (5, 2.5), (20, 2.5)])
+def test_newcombe__covers_with_few_of_the_class(own: int, apart: float) -> None:
+    area = float(ndtr(apart / np.sqrt(2)))
+
+    def interval(rng: np.random.Generator) -> tuple[float, float]:
+        present = np.arange(200) < own
+        order = ranking.Order.of(rng.normal(size=200) + apart * present)
+        found = ranking.auroc(order, present, np.ones(200))
+        return ranking.auroc_figure(found, present, np.ones(200)).ci
+
+    assert 0.92 <= covers(interval, area) <= 0.995
 
 
 def test_evaluate__every_figure_lies_in_its_interval() -> None:
     found = judged()
     figures = list(found.figures.values())
     for one in found.per_class:
-        figures += [one.precision, one.recall, one.f1, one.auroc]
+        figures += [one.precision, one.recall, one.f1, one.auroc, one.average_precision]
     for figure in figures:
         assert figure.value is not None
         assert figure.ci[0] <= figure.value <= figure.ci[1] or figure is found.figures["ece"]
@@ -164,15 +334,26 @@ def test_bootstrap__covers_a_mean() -> None:
     assert 0.90 <= covers(interval, 1.0) <= 0.98
 
 
-def test_mean_of_proportions__covers_with_few_of_some_classes() -> None:
-    trials = np.array([30, 20, 12, 6, 3])
-    rates = np.array([0.95, 0.9, 0.8, 0.7, 0.6])
-
+@pytest.mark.parametrize(
+    ("trials", "rates"),
+    [
+        ([30, 20, 12, 6, 3], [0.95, 0.9, 0.8, 0.7, 0.6]),
+        ([100, 50, 30, 14, 6], [0.99, 0.99, 0.99, 0.99, 0.99]),
+    ],
+)
+def test_mean_of_figures__covers_with_few_of_some_classes(
+    trials: list[int], rates: list[float]
+) -> None:
     def interval(rng: np.random.Generator) -> tuple[float, float]:
-        hits = rng.binomial(trials, rates).astype(float)
-        return intervals.mean_of_proportions(hits, trials.astype(float), rng=rng, resamples=1000)
+        hits = rng.binomial(trials, rates)
+        return intervals.mean_of_figures(
+            [
+                intervals.proportion(np.arange(n) < right)
+                for n, right in zip(trials, hits, strict=True)
+            ]
+        )
 
-    assert 0.92 <= covers(interval, float(rates.mean())) <= 0.985
+    assert 0.90 <= covers(interval, float(np.mean(rates))) <= 0.985
 
 
 def test_resampled_counts__draw_as_many_as_there_are() -> None:
