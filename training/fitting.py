@@ -180,6 +180,7 @@ def _fine_tune(
             seed=facts["seed"],
             folder=home,
             class_weight=material.class_weight,
+            weights=Path(settings.weights) if settings.weights else None,
             report=report,
         ):
             epochs.append(asdict(epoch))

@@ -40,6 +40,9 @@ LEAST_GROUPS = 20
 """Fewer labeled groups are all learned from: parts of three images tell nothing."""
 
 _STEERS = {"validation": "calibration", "test": "holdout"}
+_ENOUGH = 5
+"""Groups of a class in training, of which one may go into a part that lacks the class."""
+
 _DRAWN = ("test", "validation")
 """In the order of a group's place, which does not depend on what else is drawn."""
 _READ = ["image_id", "group_id", "part", "classes", "weight"]
@@ -352,20 +355,27 @@ def _with_part(row: _Row, part: str) -> _Row:
 
 
 def _draw(rows: Iterable[_Row], parts: Sequence[str], *, seed: int) -> dict[str, str]:
-    """The part of the training groups that are drawn for one; every class stays in training."""
+    """The part of the training groups that are drawn for one.
+
+    Every class stays in training, and comes into each part if it has groups enough.
+    """
     found: dict[str, str] = {}
-    of_class: dict[int, list[_Row]] = {}
+    of_class: dict[int, set[str]] = {}
     for row in rows:
         if row.part == "train" and parts:
             number = int(_place(row.group, seed) / DRAWN)
             if number < len(_DRAWN) and _DRAWN[number] in parts:
                 found[row.group] = _DRAWN[number]
             for key in row.label.classes:
-                of_class.setdefault(key, []).append(row)
-    for held in of_class.values():
-        if all(row.group in found for row in held):
-            last = max(held, key=lambda row: _place(row.group, seed))
-            found.pop(last.group, None)
+                of_class.setdefault(key, set()).add(row.group)
+    for groups in of_class.values():
+        held = sorted(groups, key=lambda group: _place(group, seed))
+        if all(group in found for group in held):
+            del found[held[-1]]
+        for part in parts:
+            left = [group for group in held if group not in found]
+            if len(left) >= _ENOUGH and part not in {found.get(group) for group in held}:
+                found[left[0]] = part
     return found
 
 
@@ -395,7 +405,7 @@ def _notes(
     if drawn:
         notes.append(
             f"There is no {' and no '.join(drawn)} part yet: {100 * DRAWN:.0f} % of the labels "
-            "were drawn for each, the same in every training. `labelloop split` makes them lasting."
+            "were drawn for each, alike in every training. `labelloop split` makes them lasting."
         )
     missing = [part for part in _STEERS if origins[part] == "none"]
     if missing:

@@ -1,7 +1,7 @@
 """What a fitted model is worth: calibrated on validation, judged on test, per slice, in words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from curation.catalog import images as image_rows
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import calibration, evaluation, fitting, out_of_fold, runs
+from training import calibration, diagnosis, evaluation, fitting, out_of_fold, runs
 from training.head import to_probabilities
 from training.material import Material
 from training.settings import HeadSettings, Settings
@@ -64,20 +64,31 @@ def judge(
         fitted = calibration.fit_temperature(
             scores["validation"], material.validation.targets, task=material.task
         )
-        temperature, says = fitted.temperature, fitted.note
+        temperature = fitted.temperature
+        says = f"{fitted.note[:1].upper()}{fitted.note[1:]}." if fitted.note else ""
     model = model.calibrated(temperature)
     model.save(runs.folder(project, run_id) / runs.MODEL)
     found = {
         name: to_probabilities(logits, task=material.task, temperature=temperature)
         for name, logits in scores.items()
     }
-    judged_on, metrics, slices = _measure(project, material, settings, facts, found)
+    judged_on, metrics, slices, unseen = _measure(project, material, settings, facts, found)
     validation = (
         _evaluate(found["validation"], material.validation.targets, material, facts)
         if "validation" in found
         else {}
     )
     epochs = runs.read_epochs(project, run_id)
+    evidence = diagnosis.gather(
+        project,
+        material,
+        model,
+        settings,
+        facts,
+        held_out=found.get("validation", unseen),
+        epochs=epochs,
+        report=report,
+    )
     return Result(
         metrics,
         {
@@ -86,7 +97,7 @@ def judge(
             "slices": slices,
             "temperature": temperature,
             "calibration": says,
-            "diagnosis": [],
+            "diagnosis": [asdict(finding) for finding in diagnosis.diagnose(evidence)],
             "epochs": len(epochs),
         },
     )
@@ -98,14 +109,17 @@ def _measure(
     settings: Settings,
     facts: dict[str, Any],
     found: Mapping[str, NDArray[np.float64]],
-) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
-    """What the model is judged on, its metrics, and those of each slice."""
+) -> tuple[str, dict[str, Any], list[dict[str, Any]], NDArray[np.float64] | None]:
+    """What the model is judged on, its metrics and slices; and, where cross-validation judged it,
+    the answers (N, C) to the training images.
+    """
     if "test" in found:
         metrics = _evaluate(found["test"], material.test.targets, material, facts)
-        return material.origins["test"], metrics, _slices(project, material, found["test"], facts)
+        slices = _slices(project, material, found["test"], facts)
+        return material.origins["test"], metrics, slices, None
     groups = len(np.unique(material.train.groups))
     if isinstance(settings, HeadSettings) and groups > 1:
-        p = out_of_fold.probabilities(
+        unseen = out_of_fold.probabilities(
             fitting.store_of(project, facts).read(material.train.ids.tolist()),
             material.train.targets,
             material.train.groups,
@@ -113,11 +127,12 @@ def _measure(
             seed=facts["seed"],
             settings=settings,
         )
-        return "cross-validation", _evaluate(p, material.train.targets, material, facts), []
+        metrics = _evaluate(unseen, material.train.targets, material, facts)
+        return "cross-validation", metrics, [], unseen
     if "validation" in found:
         metrics = _evaluate(found["validation"], material.validation.targets, material, facts)
-        return "validation", metrics, []
-    return "nothing", {}, []
+        return "validation", metrics, [], None
+    return "nothing", {}, [], None
 
 
 def _rng(facts: Mapping[str, Any]) -> np.random.Generator:

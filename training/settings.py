@@ -143,6 +143,8 @@ class FineTuneSettings(Settings):
 
     Attributes:
         backbone: timm's name of it.
+        weights: path of a safetensors file with its state dict; the installed or the hub's if
+            empty.
         input_size: side of the square input, in pixels.
         batch_size: images a step, over all processes.
         accumulate: parts that a step's images are divided into, to fit into memory.
@@ -179,6 +181,7 @@ class FineTuneSettings(Settings):
     kind: ClassVar[str] = "fine-tune"
 
     backbone: str = "tf_efficientnet_lite0"
+    weights: str = ""
     input_size: int = 112
     batch_size: int = 32
     accumulate: int = 1

@@ -70,6 +70,19 @@ def of_labels(
     return np.asarray(row_weight * (truth @ of_classes(row_weight @ truth, rule=rule, given=given)))
 
 
+def of_indices(
+    y: NDArray[np.integer[Any]],
+    row_weight: NDArray[np.float64],
+    *,
+    classes: int,
+    rule: str,
+    given: NDArray[np.floating[Any]] | None = None,
+) -> NDArray[np.float64]:
+    """The same as `of_labels`, from (N,) class indices: no table of rows times classes."""
+    counts = np.bincount(y, weights=row_weight, minlength=classes).astype(np.float64)
+    return np.asarray(row_weight * of_classes(counts, rule=rule, given=given)[y])
+
+
 def of_cells(
     truth: NDArray[Any],
     row_weight: NDArray[np.float64],

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from curation.augmentation import recipes
 from curation.errors import InputError, NotFound, TrainingError
-from training import augmentation
-from training.finetune import FineTuned, fit
+from tests.training import discs
+from tests.training.discs import CLASSES, QUICK
+from training import augmentation, trainer
+from training.finetuned import FineTuned
 from training.settings import FineTuneSettings
 
 CROP = (
@@ -21,20 +22,22 @@ def pixels(count: int = 6, side: int = 64) -> augmentation.Pixels:
     return np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8)
 
 
-def test_prepare__by_row_and_epoch_and_not_by_batch() -> None:
+def test_prepare__by_row_and_look_and_not_by_batch() -> None:
     light = augmentation.prepare(recipes.find("light"), size=64, seed=7)
-    images = pixels()
-    whole = light(images, np.arange(6), 1)
+    images, rows, first = pixels(), np.arange(6), np.full(6, 1)
+    whole = light(images, rows, first)
     assert whole.shape == images.shape
-    np.testing.assert_array_equal(light(images[[4, 2]], np.array([4, 2]), 1), whole[[4, 2]])
-    assert (light(images, np.arange(6), 2) != whole).any(axis=(1, 2, 3)).all()
+    part = light(images[[4, 2]], np.array([4, 2]), np.array([1, 2]))
+    np.testing.assert_array_equal(part[0], whole[4])
+    assert (part[1] != whole[2]).any()
+    assert (light(images, rows, first + 1) != whole).any(axis=(1, 2, 3)).all()
     other = augmentation.prepare(recipes.find("light"), size=64, seed=8)
-    assert (other(images, np.arange(6), 1) != whole).any(axis=(1, 2, 3)).all()
+    assert (other(images, rows, first) != whole).any(axis=(1, 2, 3)).all()
 
 
 def test_prepare__crops_are_resized_to_the_input() -> None:
     cut = recipes.parse(CROP, origin="cut.toml")
-    made = augmentation.prepare(cut, size=64, seed=0)(pixels(), np.arange(6), 1)
+    made = augmentation.prepare(cut, size=64, seed=0)(pixels(), np.arange(6), np.full(6, 1))
     assert made.shape == (6, 64, 64, 3)
     with pytest.raises(TrainingError, match="input-size 44 images are smaller than the crop of 48"):
         augmentation.prepare(cut, size=44, seed=0)
@@ -54,27 +57,31 @@ def test_settings__any_recipe_by_name_or_file(tmp_path: Path) -> None:
         augmentation.recipe("heavy")
 
 
-def test_fit__a_model_says_what_it_was_trained_with(tmp_path: Path) -> None:
-    paths = []
-    for number, picture in enumerate(pixels(4)):
-        paths.append(tmp_path / f"{number}.png")
-        Image.fromarray(picture).save(paths[-1])
+def test_run__a_model_says_what_it_was_trained_with(tmp_path: Path) -> None:
+    rows = discs.make(tmp_path / "images", count=4)
+    weights = discs.weights(tmp_path / "weights")
     (tmp_path / "cut.toml").write_text(CROP)
-    settings = FineTuneSettings(input_size=64, batch_size=4, epochs=1, augmentation="none")
-    y = np.array([0, 1, 0, 1])
 
     def trained(name: str) -> FineTuned:
-        how = replace(settings, augmentation=name)
-        rng = np.random.default_rng(0)
-        *_, last = fit(paths, y, classes=("a", "b"), rng=rng, settings=how)
-        return last.model
+        settings = replace(QUICK, input_size=64, epochs=1, augmentation=name)
+        folder = tmp_path / Path(name).stem
+        epochs = trainer.run(
+            rows,
+            None,
+            classes=CLASSES,
+            task="single-label",
+            settings=settings,
+            seed=0,
+            folder=folder,
+            weights=weights,
+        )
+        assert len(list(epochs)) == 1
+        return FineTuned.load(folder / trainer.MODEL)
 
     plain, cut = trained("none"), trained(str(tmp_path / "cut.toml"))
     assert plain.recipe is None
     assert cut.recipe is not None
     assert (cut.recipe["name"], cut.recipe["version"]) == ("cut", 4)
-    assert np.abs(plain.logits(paths) - cut.logits(paths)).max() > 1e-6
-    cut.save(tmp_path / "model.safetensors")
-    assert FineTuned.load(tmp_path / "model.safetensors").recipe == cut.recipe
+    assert np.abs(plain.probabilities(rows.paths) - cut.probabilities(rows.paths)).max() > 1e-6
     with pytest.raises(InputError, match=r"Cannot read the recipe .*gone.toml"):
         trained(str(tmp_path / "gone.toml"))

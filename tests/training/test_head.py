@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from curation.errors import TrainingError
+from training import logistic
 from training.head import Head, fit_head
 from training.settings import HeadSettings
 
@@ -151,3 +152,50 @@ def test_load__broken_file(tmp_path: Path, keep: int) -> None:
 def test_load__missing_file(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="Train it again"):
         Head.load(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("rule", ["none", "balanced"])
+def test_fit_head__thousands_of_rows_agree_with_scikit_learn(rule: str) -> None:
+    X, y = blobs(2_400, 40)
+    weight = np.random.default_rng(1).uniform(0.5, 1.5, len(X))
+    settings = HeadSettings(strength=30.0, class_weight=rule)
+    ours = fit_head(X, y, classes=CLASSES, settings=settings, sample_weight=weight)
+    sums = np.bincount(y, weights=weight)
+    per_class = np.ones(3) if rule == "none" else weight.sum() / (3 * sums)
+    theirs = LogisticRegression(C=30.0, tol=1e-9, max_iter=10_000)
+    theirs.fit(X.astype(np.float64), y, sample_weight=weight * per_class[y])
+    expected = theirs.predict_proba(X.astype(np.float64))
+    assert np.abs(ours.probabilities(X) - expected).max() < 5e-3
+
+
+def test_fit_head__thousands_of_rows_multi_label() -> None:
+    X, _ = blobs(2_400, 40)
+    noise = np.random.default_rng(2).normal(size=(2_400, 2)) * 0.1
+    y = (X[:, :2] + noise > np.median(X[:, :2], axis=0)).astype(np.int64)
+    y = np.concatenate([y, np.ones((2_400, 1), dtype=np.int64)], axis=1)
+    settings = HeadSettings(strength=30.0, class_weight="none")
+    ours = fit_head(X, y, classes=CLASSES, task="multi-label", settings=settings).probabilities(X)
+    for column in range(2):
+        theirs = LogisticRegression(C=30.0, tol=1e-9, max_iter=10_000)
+        theirs.fit(X.astype(np.float64), y[:, column])
+        expected = theirs.predict_proba(X.astype(np.float64))[:, 1]
+        assert np.abs(ours[:, column] - expected).max() < 5e-3
+    assert (ours[:, 2] > 0.99).all()
+
+
+def test_fit_head__same_bits_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = blobs(2_400, 40)
+    found = []
+    for cores in (1, 3):
+        monkeypatch.setattr(logistic, "usable_cores", lambda cores=cores: cores)
+        found.append(fit_head(X, y, classes=CLASSES))
+    assert (found[0].weight == found[1].weight).all() and (found[0].bias == found[1].bias).all()
+
+
+def test_fit_head__a_start_leads_to_the_same_head() -> None:
+    X, y = blobs(2_400, 40)
+    kept = y < 2
+    start = fit_head(X[kept], y[kept], classes=CLASSES, settings=HeadSettings(strength=3.0))
+    from_start = fit_head(X, y, classes=CLASSES, start=start)
+    from_nothing = fit_head(X, y, classes=CLASSES)
+    assert np.abs(from_start.probabilities(X) - from_nothing.probabilities(X)).max() < 1e-2

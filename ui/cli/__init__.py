@@ -46,9 +46,12 @@ def _register() -> None:
         demo,
         doctor,
         duplicates,
+        explain,
         export,
         issues,
         labels,
+        models,
+        predict,
         projects,
         rounds,
         servers,
@@ -56,6 +59,8 @@ def _register() -> None:
         simulate,
         snapshots,
         split,
+        train,
+        tune,
     )
 
     for module in (
@@ -69,6 +74,11 @@ def _register() -> None:
         augment,
         split,
         rounds,
+        train,
+        tune,
+        models,
+        predict,
+        explain,
         snapshots,
         export,
         card,

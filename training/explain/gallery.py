@@ -1,0 +1,69 @@
+"""The worst mistakes of a model as one HTML page that holds its pictures."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+from curation.card import blocks
+from curation.card.blocks import Block, Grid, Paragraph, Picture, Section
+from curation.catalog import images as image_rows
+from curation.intervals import wilson
+from curation.workspace import Project
+from training.explain import pictures
+from training.explain.mistakes import Found, Mistake
+
+
+def page(project: Project, run_id: str, part: str, found: Found) -> str:
+    """The page: a section a class, the class with the most mistakes first."""
+    with project.catalog.read() as connection:
+        places = image_rows.places(connection, [one.image_id for one in found.worst])
+        names = image_rows.names_by_id(connection, [one.image_id for one in found.worst])
+    shown = {key: (Path(place.location), names[key]) for key, place in places.items()}
+    order = sorted(found.of_class, key=lambda name: -found.of_class[name][0])
+    sections = [Section("All classes", (Paragraph(_summary(run_id, part, found)),))]
+    for name in order:
+        own = [one for one in found.worst if one.of == name and one.image_id in shown]
+        if own:
+            sections.append(Section(name, tuple(_blocks(name, own, found, shown))))
+    return blocks.page(f"Worst mistakes of {run_id}", sections)
+
+
+def _summary(run_id: str, part: str, found: Found) -> str:
+    low, high = wilson(found.wrong, found.images)
+    steers = (
+        " Whoever mends what is found here steers by the test part, whose figures then flatter."
+        if part == "test"
+        else ""
+    )
+    return (
+        f"{run_id} is wrong about {found.wrong:,} of {found.images:,} images of {part} "
+        f"({100 * found.wrong / max(1, found.images):.1f} %, {100 * low:.1f} to {100 * high:.1f}). "
+        f"Shown are those that it is surest of; there a wrong label is as likely as a wrong "
+        f"model.{steers}"
+    )
+
+
+def _blocks(
+    name: str, own: list[Mistake], found: Found, shown: dict[int, tuple[Path, str]]
+) -> Iterator[Block]:
+    wrong, labels = found.of_class[name]
+    yield Paragraph(f"{wrong:,} mistakes; {labels:,} images are labeled {name}.")
+    strip = pictures.strip(
+        [(shown[one.image_id][0], (f"{_said(one.predicted)} {one.confidence:.2f}",)) for one in own]
+    )
+    data = base64.b64encode(strip).decode()
+    yield Picture(f"data:image/png;base64,{data}", "Each with what the model says, and how sure.")
+    rows = [
+        (
+            shown[one.image_id][1],
+            _said(one.labels),
+            _said(one.predicted),
+            f"{one.confidence:.3f}",
+        )
+        for one in own
+    ]
+    yield Grid(("image", "labeled", "predicted", "confidence"), tuple(rows), numbers=3)
+
+
+def _said(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "none"
