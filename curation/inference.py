@@ -5,16 +5,10 @@ the same way as fp32 torch's. Workers hand over 8-bit pixels; scaling, normalisa
 of layout are part of the openvino graph.
 """
 
-import importlib
-import json
-import logging
-import os
-import sys
 import threading
-from collections.abc import Callable
-from itertools import pairwise
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +17,9 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from curation import backbones, graphs, images
+from curation import backbones, compiled, images
 from curation.backbones import Backbone, Preprocessing
+from curation.compiled import Compiled, Place
 
 Pixels = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
@@ -36,13 +31,8 @@ DRAFT_FACTOR = 4
 """A JPEG may be decoded at reduced scale down to this many times the input size: at 4 the cosine
 to the full decode stays above 0.9997, at 2 it falls to 0.998, at 1 to 0.99."""
 
-BATCH = 4
-"""Images a call of the openvino graph: 4.9 ms of processor time an image, at 32 5.8 ms."""
-
 LONGEST = 4
 """Panoramas longer than this many times their width are cut to it before they are resized."""
-
-_log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -77,17 +67,7 @@ def open(backbone: Backbone, *, cache: Path, threads: int | None = None) -> Engi
     """
     if torch.cuda.is_available():
         return open_torch(backbone, device="cuda")
-    openvino = _import_openvino()
-    if openvino is not None:
-        cores = threads or images.usable_cores()
-        try:
-            engine = _open_openvino(openvino, backbone, cache, cores)
-        except (RuntimeError, OSError) as error:
-            _log.warning("openvino cannot be used (%s): torch takes over", error)
-        else:
-            if engine is not None:
-                return engine
-    return open_torch(backbone)
+    return _open_openvino(backbone, cache, threads) or open_torch(backbone)
 
 
 def open_torch(backbone: Backbone, *, device: str = "cpu") -> "TorchEngine":
@@ -142,44 +122,18 @@ def fit(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
 
 
 class OpenVinoEngine:
-    """Compiled openvino graphs, one behind the other, with one single-threaded stream a core.
+    """Compiled openvino graphs."""
 
-    One stream a core with small batches keeps the activations in the second-level cache, and lets a
-    thread that decodes take turns with a thread that infers.
-    """
-
-    def __init__(self, backbone: Backbone, stages: list[Any], name: str) -> None:
-        self.name = name
-        self.batch = BATCH
+    def __init__(self, backbone: Backbone, graphs: Compiled) -> None:
+        self.name = graphs.name
+        self.batch = compiled.BATCH
         self.dimension = backbone.dimension
         self.preprocessing = backbone.preprocessing
-        self._stages = stages
-        self._local = threading.local()
+        self._graphs = graphs
 
     def embed(self, batch: Pixels) -> Vectors:
         """Unit-norm embeddings (N, d) of pixels (N, size, size, 3)."""
-        requests = self._requests()
-        found = np.empty((len(batch), self.dimension), np.float32)
-        for start in range(0, len(batch), self.batch):
-            part = batch[start : start + self.batch]
-            count = len(part)
-            if count < self.batch:
-                part = np.resize(part, (self.batch, *part.shape[1:]))  # repeats rows
-            requests[0].infer({0: np.ascontiguousarray(part)}, share_inputs=True)
-            for request in requests[1:]:
-                request.infer()
-            found[start : start + count] = requests[-1].get_output_tensor(0).data[:count]
-        return _unit(found)
-
-    def _requests(self) -> list[Any]:
-        """One request a stage for this thread, each reading what the one before it wrote."""
-        requests: list[Any] | None = getattr(self._local, "requests", None)
-        if requests is None:
-            requests = [stage.create_infer_request() for stage in self._stages]
-            for before, after in pairwise(requests):
-                after.set_input_tensor(before.get_output_tensor(0))
-            self._local.requests = requests
-        return requests
+        return _unit(self._graphs.run(batch))
 
 
 class TorchEngine:
@@ -234,122 +188,28 @@ def probe(size: int, count: int = 48) -> Pixels:
     return np.stack(pictures)
 
 
-def _import_openvino() -> Any:
-    """The openvino module, None where it is not installed.
+def _open_openvino(backbone: Backbone, cache: Path, threads: int | None) -> OpenVinoEngine | None:
+    """The fastest faithful graphs: from the cache, or else exported, probed and cached."""
 
-    Its telemetry package is masked first: openvino reports every import to its maker's server, and
-    falls back to a stub where that package cannot be imported.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        return importlib.import_module("openvino")
-    except ImportError:
-        return None
+    @lru_cache(maxsize=1)
+    def reference() -> tuple[nn.Module, Pixels, Vectors]:
+        model = backbones.load_model(backbone.name, weights=backbone.weights)
+        pixels = probe(backbone.preprocessing.size)
+        vectors = TorchEngine(backbone, model).embed(pixels)
+        return model.to(memory_format=torch.contiguous_format), pixels, vectors
 
+    def is_faithful(graphs: Compiled) -> bool:
+        _, pixels, wanted = reference()
+        return float((_unit(graphs.run(pixels)) * wanted).sum(axis=1).min()) >= FAITHFUL
 
-def _open_openvino(
-    openvino: Any, backbone: Backbone, cache: Path, cores: int
-) -> OpenVinoEngine | None:
-    """The fastest faithful graph: from the cache, or else exported, probed and cached."""
-    core = openvino.Core()
-    bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    version = openvino.get_version().split("-")[0]
-    stem = f"{backbone.fingerprint}-openvino-{version}-batch{BATCH}-{'bf16' if bf16 else 'f32'}"
-    accepted = cache / f"{stem}.json"
-
-    def compiled(name: str, stages: list[tuple[Any, str]]) -> OpenVinoEngine:
-        settings = {
-            "NUM_STREAMS": cores,
-            "INFERENCE_NUM_THREADS": cores,
-            # The decoding threads float; pinned streams would wait for whichever shares their core.
-            "ENABLE_CPU_PINNING": False,
-        }
-        models = [
-            core.compile_model(graph, "CPU", {**settings, "INFERENCE_PRECISION_HINT": precision})
-            for graph, precision in stages
-        ]
-        return OpenVinoEngine(backbone, models, name)
-
-    try:
-        cached = json.loads(accepted.read_text())
-        stages = [
-            (core.read_model(cache / file), precision) for file, precision in cached["stages"]
-        ]
-        engine = compiled(cached["name"], stages)
-        # The first call of a process sets openvino up; two threads that do so at once can wait for
-        # each other for good, one holding the interpreter's lock, the other openvino's.
-        size = backbone.preprocessing.size
-        engine.embed(np.zeros((1, size, size, 3), np.uint8))
-        return engine
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        _log.warning("the export in %s is damaged and is made again: %s", cache, error)
-
-    model = backbones.load_model(backbone.name, weights=backbone.weights)
-    pixels = probe(backbone.preprocessing.size)
-    wanted = TorchEngine(backbone, model).embed(pixels)
-    model = model.to(memory_format=torch.contiguous_format)
-    traced = graphs.trace(model, backbone.preprocessing, batch=BATCH)
-    for name, build in _PLANS if bf16 else _PLANS[-1:]:
-        graph = graphs.export(openvino, traced, backbone.preprocessing, batch=BATCH)
-        stages = build(openvino, graph)
-        if not stages:
-            continue
-        engine = compiled(name, stages)
-        cosine = float((engine.embed(pixels) * wanted).sum(axis=1).min())
-        if cosine >= FAITHFUL:
-            files = [f"{stem}-{index}.xml" for index in range(len(stages))]
-            for (graph, _), file in zip(stages, files, strict=True):
-                _save(openvino, graph, cache / file)
-            precisions = [precision for _, precision in stages]
-            entry = {"stages": list(zip(files, precisions, strict=True))}
-            _write(accepted, json.dumps({"name": name, "cosine": cosine, **entry}))
-            return engine
-        _log.info("%s gives cosine %.5f on the probe: not used", name, cosine)
-    return None
-
-
-def _all_fp32(openvino: Any, graph: Any) -> list[tuple[Any, str]]:
-    return [(graph, "f32")]
-
-
-def _bf16_behind(convolutions: int) -> Callable[[Any, Any], list[tuple[Any, str]]]:
-    """A plan that keeps so many convolutions in fp32 and runs the rest in bf16."""
-
-    def build(openvino: Any, graph: Any) -> list[tuple[Any, str]]:
-        graphs.round_depthwise(openvino, graph)
-        if convolutions == 0:
-            return [(graph, "bf16")]
-        parts = graphs.split(openvino, graph, convolutions)
-        return [] if parts is None else [(parts[0], "f32"), (parts[1], "bf16")]
-
-    return build
-
-
-_PLANS: tuple[tuple[str, Callable[[Any, Any], list[tuple[Any, str]]]], ...] = (
-    ("openvino-bf16", _bf16_behind(0)),
-    ("openvino-bf16-behind-3", _bf16_behind(3)),
-    ("openvino-bf16-behind-9", _bf16_behind(9)),
-    ("openvino-bf16-behind-18", _bf16_behind(18)),
-    ("openvino-fp32", _all_fp32),
-)
-"""Name and graphs of each way to run, fastest first; a plan that suits no cut gives none."""
-
-
-def _save(openvino: Any, graph: Any, path: Path) -> None:
-    """Write the graph under a temporary name, weights first, then give both their names."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}-{os.getpid()}-partial.xml")
-    openvino.save_model(graph, partial, compress_to_fp16=False)
-    partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
-    partial.replace(path)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}-{os.getpid()}-partial")
-    partial.write_text(text)
-    partial.replace(path)
+    found = compiled.open(
+        lambda: reference()[0],
+        backbone.preprocessing,
+        Place(cache, backbone.fingerprint),
+        is_faithful=is_faithful,
+        threads=threads,
+    )
+    return None if found is None else OpenVinoEngine(backbone, found)
 
 
 def _cut(image: Image.Image, longest: int) -> Image.Image:

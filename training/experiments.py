@@ -108,7 +108,7 @@ def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[s
         kind=row["kind"],
         settings={k: v for k, v in row["settings"].items() if k != "kind"},
         seed=row["seed"],
-        processes=about["asked"]["processes"],
+        processes=about.get("asked", {}).get("processes", 1),
         parents=(run_id,),
     )
     new_id = _begin(project, asked, fresh=False)
@@ -119,7 +119,11 @@ def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[s
             _write_plan(
                 home,
                 new_id,
-                {**runs.read(project, run_id, runs.FACTS), "asked": asked.as_json()},
+                {
+                    **runs.read(project, run_id, runs.FACTS),
+                    "asked": asked.as_json(),
+                    "parents": [run_id],
+                },
                 from_json(row["settings"]),
             )
         _train(project, new_id, asked, report)

@@ -16,7 +16,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,14 @@ class Study:
         facts: of study.json.
         bench: what its trials share.
         url: of the database with its trials.
+        opened: what `trials` has given, by kind.
     """
 
     name: str
     facts: dict[str, Any]
     bench: Bench
     url: str
+    opened: dict[str, optuna.Study] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
@@ -117,21 +120,36 @@ class Study:
             kind, backbones=tuple(self.facts["backbones"]), fixed=self.facts["fixed"]
         )
 
+    @cached_property
+    def storage(self) -> optuna.storages.RDBStorage:
+        """The database, opened; `close` gives it back."""
+        return optuna.storages.RDBStorage(self.url, engine_kwargs=databases.options(self.url))
+
+    def close(self) -> None:
+        """Gives connections back; what is asked next opens new ones."""
+        if "storage" in self.__dict__:
+            self.storage.remove_session()
+            self.storage.engine.dispose()
+            self.opened.clear()
+            del self.__dict__["storage"]
+
     def trials(self, kind: str) -> optuna.Study:
         """Optuna's study of a kind, made where it is missing."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return optuna.create_study(
-            study_name=f"{self.home.name}-{kind}",
-            storage=optuna.storages.RDBStorage(self.url, engine_kwargs=databases.options(self.url)),
-            direction="minimize" if self.is_least_best else "maximize",
-            sampler=optuna.samplers.RandomSampler(seed=0),  # each trial gets its own
-            pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=FIRST,
-                # Slow learners are not hopeless.
-                n_warmup_steps=self.facts["base"][kind].get("epochs", 1) // _PATIENCE,
-            ),
-            load_if_exists=True,
-        )
+        if kind not in self.opened:
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            self.opened[kind] = optuna.create_study(
+                study_name=f"{self.home.name}-{kind}",
+                storage=self.storage,
+                direction="minimize" if self.is_least_best else "maximize",
+                sampler=optuna.samplers.RandomSampler(seed=0),  # each trial gets its own
+                pruner=optuna.pruners.MedianPruner(
+                    n_startup_trials=FIRST,
+                    # Slow learners are not hopeless.
+                    n_warmup_steps=self.facts["base"][kind].get("epochs", 1) // _PATIENCE,
+                ),
+                load_if_exists=True,
+            )
+        return self.opened[kind]
 
     def sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """For one trial, so that a search that goes on draws what it would have drawn.

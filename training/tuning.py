@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,10 +233,11 @@ def _worker(run: _Run, count: int | None) -> int:
             raise Cancelled("The search was stopped.")
 
     project = workspace.project(workspace.open(Path(run.workspace)), run.project)
-    try:
-        return _work(studies.find(project, run.study), run, tickets(), report)
-    except Cancelled:
-        return 0
+    with closing(studies.find(project, run.study)) as study:
+        try:
+            return _work(study, run, tickets(), report)
+        except Cancelled:
+            return 0
 
 
 def one_trial(

@@ -6,6 +6,7 @@ Functions return what `labelloop tune --json` prints.
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +52,15 @@ def tune(
         minutes=minutes,
     )
     begun = time.monotonic()
-    searched = studies.begin(project, asked, report=report)
-    notes = []
-    if trials != 0:
-        notes = tuning.search(project, searched, budget, report=report)
-    if open_test:
-        report(0, 0, "open the test part")
-        tuning_results.open_test(project, searched)
-    return {
-        **show(project, searched, notes=notes),
-        "seconds": round(time.monotonic() - begun, 1),
-    }
+    with closing(studies.begin(project, asked, report=report)) as searched:
+        notes = []
+        if trials != 0:
+            notes = tuning.search(project, searched, budget, report=report)
+        if open_test:
+            report(0, 0, "open the test part")
+            tuning_results.open_test(project, searched)
+        found = show(project, searched, notes=notes)
+    return {**found, "seconds": round(time.monotonic() - begun, 1)}
 
 
 def show(project: Project, study: "Study", *, notes: Sequence[str] = ()) -> dict[str, Any]:

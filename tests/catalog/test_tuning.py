@@ -19,8 +19,10 @@ def test_address__trials_do_not_touch_the_catalog(new_url: str, tmp_path: Path) 
         storage = optuna.storages.RDBStorage(url, engine_kwargs=dict(tuning.options(url)))
         study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
         study.tell(study.ask(), 0.5)
+        found = len(study.trials)
+        storage.remove_session()
         storage.engine.dispose()
-    assert len(study.trials) == 2
+    assert found == 2
     assert _versions(new_url) == at_first
     Catalog(new_url).close()  # opens, so its own version is as it was
     if sqlite:

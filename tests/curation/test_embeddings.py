@@ -113,7 +113,7 @@ def test_open__damaged_cache_is_rebuilt(
 
 def test_open__without_telemetry() -> None:
     code = (
-        "import sys; from curation import inference; inference._import_openvino();"
+        "import sys; from curation import compiled; compiled._import_openvino();"
         "assert not any(name.startswith('openvino_telemetry.') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,6 +1,7 @@
 """Searches on the sample data, embedded once a session."""
 
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 from optuna.trial import TrialState
@@ -22,8 +23,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return workspaces.project(workspaces.open(shop))
 
 
-def begun(project: Project, name: str, *, kind: str = "head", sampler: str = "tpe") -> Study:
-    return studies.begin(project, Asked(kind=kind, sampler=sampler, study=name, seed=3))
+Begin = Callable[..., Study]
+
+
+@pytest.fixture
+def begun(project: Project) -> Iterator[Begin]:
+    """Begins studies, and closes them at the end."""
+    with ExitStack() as stack:
+
+        def begin(name: str, *, kind: str = "head", sampler: str = "tpe") -> Study:
+            asked = Asked(kind=kind, sampler=sampler, study=name, seed=3)
+            return stack.enter_context(closing(studies.begin(project, asked)))
+
+        yield begin
 
 
 def drawn(study: Study, kind: str = "head") -> list[dict[str, object]]:
@@ -31,8 +43,10 @@ def drawn(study: Study, kind: str = "head") -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_search__in_parts_draws_what_it_draws_in_one_go(project: Project, sampler: str) -> None:
-    whole, parts = (begun(project, f"{sampler}-{n}", sampler=sampler) for n in ("whole", "parts"))
+def test_search__in_parts_draws_what_it_draws_in_one_go(
+    project: Project, begun: Begin, sampler: str
+) -> None:
+    whole, parts = (begun(f"{sampler}-{n}", sampler=sampler) for n in ("whole", "parts"))
     tuning.search(project, whole, Budget(trials=7))
     for trials in (2, 5):
         tuning.search(project, parts, Budget(trials=trials))
@@ -40,8 +54,8 @@ def test_search__in_parts_draws_what_it_draws_in_one_go(project: Project, sample
     assert len({str(params) for params in drawn(whole)}) == 7
 
 
-def test_search__the_whole_grid_and_no_point_twice(project: Project) -> None:
-    study = begun(project, "grid", sampler="grid")
+def test_search__the_whole_grid_and_no_point_twice(project: Project, begun: Begin) -> None:
+    study = begun("grid", sampler="grid")
     assert tuning.search(project, study, Budget(trials=5)) == []
     (note,) = tuning.search(project, study, Budget(trials=100))
     assert "grid of head has been tried as a whole" in note
@@ -51,8 +65,8 @@ def test_search__the_whole_grid_and_no_point_twice(project: Project) -> None:
     assert len(drawn(study)) == len(points)
 
 
-def test_search__stopped_trials_fail_and_are_repeated(project: Project) -> None:
-    study = begun(project, "stopped", kind="mlp")
+def test_search__stopped_trials_fail_and_are_repeated(project: Project, begun: Begin) -> None:
+    study = begun("stopped", kind="mlp")
 
     def stop(done: int, total: int, says: str) -> None:
         if done == 1:
@@ -73,8 +87,8 @@ def test_search__stopped_trials_fail_and_are_repeated(project: Project) -> None:
     assert repeats == {stopped.number: stopped.params, dead.number: dead.params}
 
 
-def test_search__hopeless_trials_are_pruned(project: Project) -> None:
-    study = begun(project, "pruned", kind="mlp")
+def test_search__hopeless_trials_are_pruned(project: Project, begun: Begin) -> None:
+    study = begun("pruned", kind="mlp")
     of_kind = study.trials("mlp")
     sound = {"hidden": 128, "dropout": 0.2, "weight-decay": 0.01, "batch-size": 64}
     for rate in (1e-3, 1.5e-3, 2e-3, 2.5e-3, 3e-3, 1e-4):
@@ -89,10 +103,10 @@ def test_search__hopeless_trials_are_pruned(project: Project) -> None:
     assert len(study.trials("mlp").get_trials()[-1].intermediate_values) < 30
 
 
-def test_search__the_best_model_is_that_of_the_best_trial(project: Project) -> None:
+def test_search__the_best_model_is_that_of_the_best_trial(project: Project, begun: Begin) -> None:
     from training import tuning_results
 
-    study = begun(project, "best", kind="mlp", sampler="random")
+    study = begun("best", kind="mlp", sampler="random")
     tuning.search(project, study, Budget(trials=3))
     best = study.best()
     assert best is not None
@@ -101,34 +115,34 @@ def test_search__the_best_model_is_that_of_the_best_trial(project: Project) -> N
     assert not list((study.home / "trials").glob("*")) if (study.home / "trials").exists() else True
 
 
-def test_search__time_is_over(project: Project) -> None:
-    study = begun(project, "late", kind="mlp")
+def test_search__time_is_over(project: Project, begun: Begin) -> None:
+    study = begun("late", kind="mlp")
     tuning.search(project, study, Budget(minutes=1e-6))
     assert study.best() is None
     tuning.search(project, study, Budget(trials=50, minutes=0.05))
     assert 0 < len(drawn(study, "mlp")) < 50
 
 
-def test_search__in_two_processes(project: Project) -> None:
-    study = begun(project, "together")
+def test_search__in_two_processes(project: Project, begun: Begin) -> None:
+    study = begun("together")
     tuning.search(project, study, Budget(trials=5, workers=2))
     found = study.trials("head").get_trials()
     assert [trial.state for trial in found] == [TrialState.COMPLETE] * 5
     assert len({str(trial.params) for trial in found}) == 5
 
 
-def test_search__another_process_is_at_it(project: Project) -> None:
-    study = begun(project, "taken")
+def test_search__another_process_is_at_it(project: Project, begun: Begin) -> None:
+    study = begun("taken")
     with study.alone(), pytest.raises(TrainingError, match="Another process works on"):
         tuning.search(project, study, Budget(trials=1))
 
 
-def test_begin__what_cannot_be_searched(project: Project) -> None:
+def test_begin__what_cannot_be_searched(project: Project, begun: Begin) -> None:
     with pytest.raises(InputError, match="--sampler 'magic'.*tpe, random, grid"):
         studies.begin(project, Asked(sampler="magic"))
     with pytest.raises(InputError, match="letters, digits"):
         studies.begin(project, Asked(study="../up"))
-    begun(project, "once")
+    begun("once")
     with pytest.raises(InputError, match="begun with --metric 'balanced-accuracy'"):
         studies.begin(project, Asked(study="once", metric="log-loss"))
     with pytest.raises(NotFound, match="There are: .*once"):
@@ -155,8 +169,8 @@ def test_spaces__hold_settings_of_their_kind_and_their_grid(kind: str) -> None:
 
 
 @pytest.mark.slow
-def test_search__fine_tuning(project: Project, tmp_path: Path) -> None:
-    study = begun(project, "fine", kind="fine-tune")
+def test_search__fine_tuning(project: Project, begun: Begin) -> None:
+    study = begun("fine", kind="fine-tune")
     study.facts["base"]["fine-tune"] |= {"epochs": 2, "input-size": 64}
     tuning.search(project, study, Budget(trials=2))
     assert study.best() is not None

@@ -176,7 +176,7 @@ def label_noise(seen: Evidence) -> Iterator[Finding]:
     if doubted.ci[0] > NOISE:
         said.append(
             f"Of the {doubted.n:,} answers that the model is surest of, on images that it had not "
-            f"learned, {doubted} are labeled otherwise: about so many labels are wrong."
+            f"learned, {doubted} are labeled otherwise: about so many labels may be wrong."
         )
     agreed, train = seen.agreement, seen.train.score if seen.train else Share(0, 0)
     if (

@@ -38,8 +38,8 @@ def _summary(run_id: str, part: str, found: Found) -> str:
     return (
         f"{run_id} is wrong about {found.wrong:,} of {found.images:,} images of {part} "
         f"({100 * found.wrong / max(1, found.images):.1f} %, {100 * low:.1f} to {100 * high:.1f}). "
-        f"Shown are those that it is surest of; there a wrong label is as likely as a wrong "
-        f"model.{steers}"
+        f"Shown are those that it is surest of. A wrong label looks the same: look at it, "
+        f"too.{steers}"
     )
 
 
@@ -47,7 +47,7 @@ def _blocks(
     name: str, own: list[Mistake], found: Found, shown: dict[int, tuple[Path, str]]
 ) -> Iterator[Block]:
     wrong, labels = found.of_class[name]
-    yield Paragraph(f"{wrong:,} mistakes; {labels:,} images are labeled {name}.")
+    yield Paragraph(f"{_n(wrong, 'mistake')}; {_n(labels, 'image')} labeled {name}.")
     strip = pictures.strip(
         [(shown[one.image_id][0], (f"{_said(one.predicted)} {one.confidence:.2f}",)) for one in own]
     )
@@ -63,6 +63,10 @@ def _blocks(
         for one in own
     ]
     yield Grid(("image", "labeled", "predicted", "confidence"), tuple(rows), numbers=3)
+
+
+def _n(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _said(names: tuple[str, ...]) -> str:

@@ -78,8 +78,8 @@ def classes(found: Facts) -> Iterator[Block]:
     head = ("class", "images", *(name.replace("_", " ") for name in names))
     yield Grid(head, tuple(rows))
     pairs = [
-        f"{pair['truth']} taken for {pair['predicted']}: {pair['count']:,} times, "
-        f"{said('share', pair['share'])} of its images."
+        f"{pair['truth']} taken for {pair['predicted']}: {pair['count']:,} image{'s' * (pair['count'] != 1)}, "
+        f"{said('share', pair['share'])} of that class."
         for pair in found.metrics.get("confused_pairs", [])
     ]
     if pairs:

@@ -136,7 +136,7 @@ def _settings(found: Facts) -> Iterator[Block]:
         last = found.epochs[-1]
         best = [epoch["number"] for epoch in found.epochs if epoch.get("best")]
         yield Paragraph(
-            f"Trained for {last['number']} epochs; the model is that of epoch "
+            f"Epochs trained: {last['number']}; the model is that of epoch "
             f"{best[-1] if best else last['number']}."
         )
 

@@ -30,6 +30,11 @@ _ACTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "propagate": lambda subject: (
         f"Labeled {wording.counted(subject.get('count', 0), 'image')} as copies of labeled ones"
     ),
+    "run-promoted": lambda subject: f"Made {subject['run']} the champion",
+    "run-deleted": lambda subject: f"Deleted the model of {subject['run']}",
+    "run-tagged": lambda subject: f"Tagged {subject['run']} {subject.get('tag', '')}".rstrip(),
+    "run-untagged": lambda subject: f"Took a tag from {subject['run']}",
+    "run-imported": lambda subject: f"Imported the model {subject['run']}",
     "add-classes": lambda subject: f"Added classes: {', '.join(subject.get('classes', []))}",
 }
 
