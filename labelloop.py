@@ -20,6 +20,7 @@ from curation.workspace import Project as _Project
 from ui import auditing as _auditing
 from ui import augmenting as _augmenting
 from ui import balancing as _balancing
+from ui import explaining as _explaining
 from ui import exporting as _exporting
 from ui import findings as _findings
 from ui import frames as _frames
@@ -542,6 +543,66 @@ class Project:
     def import_model(self, file: str | Path, *, report: Report = silent) -> dict[str, Any]:
         """Takes in a safetensors file of `export_model` from elsewhere."""
         return _models.bring(self._project, Path(file), report=report)
+
+    def explain(
+        self,
+        image: str | Path,
+        *,
+        run: str = "",
+        of: str = "",
+        out: str | Path | None = None,
+        neighbours: int = 5,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Why a model says what it says of an image: where it looks, which examples it goes by.
+
+        Args:
+            image: by its name as imported, or the path of any picture.
+            run: the champion if empty, else the newest run.
+            of: the class to explain; the likeliest one if empty.
+            out: a .png to write the heat to.
+            neighbours: training images to name.
+            report: told of the progress.
+        """
+        return _explaining.explain(
+            self._project,
+            str(image),
+            run=run,
+            of=of,
+            out=Path(out).expanduser() if out else None,
+            neighbours=neighbours,
+            report=report,
+        )
+
+    def mistakes(
+        self,
+        *,
+        run: str = "",
+        of: str = "",
+        part: str = "validation",
+        count: int = 12,
+        out: str | Path | None = None,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """What a model is surest of and wrong about, the worst of each class.
+
+        Args:
+            run: the champion if empty, else the newest run.
+            of: only this class.
+            part: `validation`, or `test`, which then steers what is mended.
+            count: of each class, at most.
+            out: a .html to write the gallery to.
+            report: told of the progress.
+        """
+        return _explaining.mistakes(
+            self._project,
+            run=run,
+            of=of,
+            part=part,
+            count=count,
+            out=Path(out).expanduser() if out else None,
+            report=report,
+        )
 
     def predict(
         self,

@@ -207,16 +207,11 @@ def _prepare(
         # Weights that the training chooses would undo the plan's.
         given.setdefault("class-weight", "none")
     report(0, 0, "choose settings")
-    chosen = auto.choose(
-        asked.kind,
-        images=len(material.train),
-        classes=len(material.classes),
-        task=material.task,
-        typical_side=material.side,
-        validation=len(material.validation),
-        minutes=asked.minutes,
-        asked=given,
-    )
+    chosen = _choose(asked.kind, material, given, minutes=asked.minutes)
+    own = prepared.backbone
+    if chosen.settings.as_json().get("backbone", own) != own and "backbone" not in given:
+        # The workspace was told to look through another backbone than the default.
+        chosen = _choose("fine-tune", material, {**given, "backbone": own}, minutes=asked.minutes)
     facts = {
         "asked": asked.as_json(),
         "material": material.as_json(),
@@ -231,6 +226,21 @@ def _prepare(
     _write_plan(home, run_id, facts, chosen.settings)
     _register(project, run_id, facts, chosen.settings)
     return material, chosen.settings
+
+
+def _choose(
+    kind: str, material: Material, given: Mapping[str, Any], *, minutes: float | None
+) -> auto.Chosen:
+    return auto.choose(
+        kind,
+        images=len(material.train),
+        classes=len(material.classes),
+        task=material.task,
+        typical_side=material.side,
+        validation=len(material.validation),
+        minutes=minutes,
+        asked=given,
+    )
 
 
 def _write_plan(home: Path, run_id: str, facts: dict[str, Any], settings: Settings) -> None:

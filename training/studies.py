@@ -50,8 +50,8 @@ FIRST = 5
 _SAME_TIME = 4
 """Fine-tunings that the time for them should hold."""
 
-_PATIENCE = 4
-"""Part of a training before which it is not pruned: a quarter."""
+_PATIENCE = 8
+"""Part of a training before which it is not pruned: an eighth."""
 
 _ABOUT = "study.json"
 
@@ -145,7 +145,7 @@ class Study:
                 pruner=optuna.pruners.MedianPruner(
                     n_startup_trials=FIRST,
                     # Slow learners are not hopeless.
-                    n_warmup_steps=self.facts["base"][kind].get("epochs", 1) // _PATIENCE,
+                    n_warmup_steps=max(2, self.facts["base"][kind].get("epochs", 1) // _PATIENCE),
                 ),
                 load_if_exists=True,
             )

@@ -269,8 +269,8 @@ def one_trial(
         report(done, total, f"trial {trial.number}, {says}")
 
     try:
-        told(0, 0, "train")
         settings = search_space.suggest(trial, kind, study.space(kind), study.facts["base"][kind])
+        told(0, 0, "train")
         state = TrialState.COMPLETE
         for step in trials.run(study.bench, settings, report=told):
             best, model = step.best, step.model

@@ -51,7 +51,8 @@ def draw_history(entries: Sequence[Entry], *, title: str, metric: str) -> bytes:
     axes.set_xlabel("trial")
     axes.set_ylabel(metric if metric == "log-loss" else f"{metric.replace('-', ' ')} in %")
     _bare(axes)
-    axes.legend(frameon=False, loc="best", fontsize=9)
+    if seen:
+        axes.legend(frameon=False, loc="best", fontsize=9)
     return _png(drawing)
 
 

@@ -135,6 +135,12 @@ def test_diagnose__underfit_by_too_few_epochs() -> None:
     assert "--set epochs=4" in found[0].next_step
 
 
+def test_diagnose__underfit_by_stopping_early() -> None:
+    found = of_mlp(1_000, patience=2, learning_rate=3e-4)
+    assert kinds(found) == ["underfit"]
+    assert "--set patience=6" in found[0].next_step
+
+
 def test_diagnose__overfit_and_too_few() -> None:
     assert kinds(of_head(20)) == ["too-few", "overfit"]
     assert "label-noise" not in kinds(of_head(30))

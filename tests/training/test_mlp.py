@@ -32,7 +32,7 @@ def test_fit_mlp__learns_what_a_head_cannot() -> None:
     model, epochs = fit_mlp(X, y, classes=CLASSES, settings=QUICK, validation=held, seed=0)
     accuracy = (model.probabilities(held[0]).argmax(axis=1) == held[1]).mean()
     straight = fit_head(X, y, classes=CLASSES).probabilities(held[0]).argmax(axis=1) == held[1]
-    assert accuracy > 0.95 > 0.7 > straight.mean()
+    assert accuracy > 0.95 and straight.mean() < 0.7
     best = [epoch for epoch in epochs if epoch.best][-1]
     assert best.validation["accuracy"] == pytest.approx(accuracy)
     assert model.probabilities(X).sum(axis=1) == pytest.approx(1)
@@ -65,7 +65,7 @@ def test_run__ends_by_patience_and_keeps_the_best() -> None:
 def test_fit_mlp__a_loss_that_is_no_number() -> None:
     X, y = rings(60)
     settings = MlpSettings(hidden=16, epochs=5, learning_rate=1e30, batch_size=8)
-    with pytest.raises(TrainingError, match="first epoch.*learning-rate"):
+    with pytest.raises(TrainingError, match=r"first epoch.*learning-rate"):
         fit_mlp(X, y, classes=CLASSES, settings=settings, seed=0)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import labelloop
 from curation.errors import InputError, NotFound, TrainingError
 from tests import trained
 from tests.ui.commands import asked, run
@@ -59,6 +60,8 @@ def test_explain__mistakes(shop: Path, tmp_path: Path) -> None:
     said = asked(shop, *words, "--out", str(out))
     assert said["images"] == len(rows.of(trained_project(shop), trained.HEAD, "test"))
     assert len(said["mistakes"]) == sum(one["mistakes"] for one in said["classes"].values())
+    again = labelloop.open(shop).mistakes(run=trained.HEAD, part="test")
+    assert again["mistakes"] == said["mistakes"]
     page = out.read_text(encoding="utf-8")
     assert "steers by the test part" in page
     assert all(one["image"] in page for one in said["mistakes"])

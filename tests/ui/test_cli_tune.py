@@ -1,7 +1,5 @@
 """`labelloop tune` on the embedded sample data with its 300 labels."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -62,10 +60,11 @@ def test_tune__the_test_part_is_opened_on_demand_and_that_is_recorded(shop: Path
     assert "on the test part: accuracy" in shown and "labelloop train --settings" in shown
 
 
+@pytest.mark.slow
 def test_tune__killed_goes_on(shop: Path) -> None:
     words = ["tune", "--kind", "mlp", "--study", "killed", "--workspace", str(shop)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ui.cli", *words, "--trials", "500"],
+        [sys.executable, "-c", "from ui.cli import main; main()", *words, "--trials", "500"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=Path(labelloop.__file__).parent,
@@ -77,11 +76,11 @@ def test_tune__killed_goes_on(shop: Path) -> None:
             assert process.poll() is None and time.monotonic() < give_up
             time.sleep(0.1)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
     before = asked(shop, "tune", "--study", "killed", "--trials", "0")["trials"]
     after = asked(shop, "tune", "--study", "killed", "--trials", "2")["trials"]
-    assert before["done"] >= 1 and after["running"] == 0
+    assert before["done"] + before["running"] >= 1 and after["running"] == 0
     assert after["done"] + after["pruned"] == before["done"] + before["pruned"] + 2
     assert after["failed"] == before["running"]
 

@@ -177,7 +177,12 @@ def _more(seen: Evidence) -> str:
             + ("or labelloop train --kind fine-tune")
         )
     if isinstance(settings, MlpSettings | FineTuneSettings):
-        changes = [f"--set epochs={2 * settings.epochs}"]
+        stopped = settings.patience > 0 and 0 < len(seen.epochs) < settings.epochs
+        changes = [
+            f"--set patience={3 * settings.patience}"
+            if stopped
+            else f"--set epochs={2 * settings.epochs}"
+        ]
         if settings.dropout > 0.3:
             changes.append(f"--set dropout={settings.dropout / 3:.1f}")
         if settings.weight_decay > 0.1:

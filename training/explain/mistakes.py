@@ -91,7 +91,7 @@ def find(
             "train again, or name another --part."
         )
     p, read = _probabilities(project, stored, labeled, report)
-    truth = np.array([[name in names for name in classes] for names in labeled.labels], dtype=bool)
+    truth = labeled.truth
     single = stored.model.task == "single-label"
     called = p.argmax(axis=1)[:, None] == np.arange(len(classes)) if single else p >= _CALLED
     wrong = (truth != called) & read[:, None]
@@ -156,7 +156,7 @@ def _mistake(
     return Mistake(
         image_id=int(labeled.ids[row]),
         of=classes[number],
-        labels=labeled.labels[row],
+        labels=labeled.names(row),
         predicted=tuple(classes[n] for n in np.flatnonzero(called)),
         confidence=confidence,
     )

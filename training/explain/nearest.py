@@ -80,7 +80,7 @@ def find(
         best += [(float(similar[place]), int(block[place])) for place in near]
         best = sorted(best, key=lambda one: (-one[0], one[1]))[:count]
     return [
-        Neighbour(int(train.ids[row]), train.labels[row], min(1.0, similarity))
+        Neighbour(int(train.ids[row]), train.names(row), min(1.0, similarity))
         for similarity, row in best
     ]
 

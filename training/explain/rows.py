@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from curation.errors import InputError, TrainingError
 from curation.workspace import Project
-from training import frozen, runs
+from training import frozen, learner, runs
 from training import material as materials
 
 PARTS = ("train", "validation", "test")
@@ -20,15 +20,30 @@ class Labeled:
 
     Attributes:
         ids: (N,) of the catalog.
-        labels: N tuples of class names.
+        targets: (N,) class numbers, or (N, C) of 0 and 1.
+        classes: C names.
     """
 
     ids: NDArray[np.int64]
-    labels: tuple[tuple[str, ...], ...]
+    targets: NDArray[np.int64]
+    classes: tuple[str, ...]
 
     def __len__(self) -> int:
         """Its images."""
         return len(self.ids)
+
+    @property
+    def truth(self) -> NDArray[np.bool_]:
+        """(N, C) which image bears which class."""
+        if self.targets.ndim == 2:
+            return np.asarray(self.targets == 1)
+        return np.asarray(self.targets[:, None] == np.arange(len(self.classes)))
+
+    def names(self, row: int) -> tuple[str, ...]:
+        """The classes of one image."""
+        held = self.targets[row]
+        numbers = [int(held)] if self.targets.ndim == 1 else np.flatnonzero(held).tolist()
+        return tuple(self.classes[number] for number in numbers)
 
 
 def of(project: Project, run_id: str, part: str) -> Labeled:
@@ -41,10 +56,15 @@ def of(project: Project, run_id: str, part: str) -> Labeled:
     if part not in PARTS:
         raise InputError(f"There is no part {part!r}. Choose one of: {', '.join(PARTS)}.")
     home = runs.folder(project, run_id)
+    record = project.record
     if (home / frozen.NAME).exists():
         rows = getattr(frozen.load(home), _HALVES.get(part, part))
-        names = tuple(project.record.class_names(row.classes) for row in rows)
-        return Labeled(np.array([row.image_id for row in rows], dtype=np.int64), names)
+        labels = [row.classes for row in rows]
+        return Labeled(
+            np.array([row.image_id for row in rows], dtype=np.int64),
+            learner.targets(labels, record.class_ids, task=record.task),
+            record.classes,
+        )
     if not (home / runs.ROWS).exists():
         raise TrainingError(
             f"{run_id} was trained elsewhere: its labeled images are not known here. Name a run of "
@@ -53,7 +73,4 @@ def of(project: Project, run_id: str, part: str) -> Labeled:
     facts = runs.read(project, run_id, runs.FACTS)
     material = materials.load(project, home, facts["material"])
     held = material.part(part)
-    classes = material.classes
-    targets = np.eye(len(classes))[held.targets] if held.targets.ndim == 1 else held.targets
-    names = tuple(tuple(classes[n] for n in np.flatnonzero(row)) for row in targets)
-    return Labeled(held.ids, names)
+    return Labeled(held.ids, held.targets, material.classes)

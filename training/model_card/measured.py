@@ -78,8 +78,8 @@ def classes(found: Facts) -> Iterator[Block]:
     head = ("class", "images", *(name.replace("_", " ") for name in names))
     yield Grid(head, tuple(rows))
     pairs = [
-        f"{pair['truth']} taken for {pair['predicted']}: {pair['count']:,} image{'s' * (pair['count'] != 1)}, "
-        f"{said('share', pair['share'])} of that class."
+        f"{pair['truth']} taken for {pair['predicted']}: {pair['count']:,} of its "
+        f"{pair['share']['n']:,} images, {said('share', pair['share'])}."
         for pair in found.metrics.get("confused_pairs", [])
     ]
     if pairs:
