@@ -24,6 +24,7 @@ from ui import explaining as _explaining
 from ui import exporting as _exporting
 from ui import findings as _findings
 from ui import frames as _frames
+from ui import judging as _judging
 from ui import models as _models
 from ui import splitting as _splitting
 from ui import training as _training
@@ -493,6 +494,56 @@ class Project:
 
         return pd.DataFrame(_frames.round_table(self._project))
 
+    def robustness(
+        self, run: str = "champion", *, most: int = 1_000, report: Report = silent
+    ) -> dict[str, Any]:
+        """What a run's model loses when its test images are blurred, dimmed, tilted, compressed."""
+        return _judging.robustness(self._project, run, most=most, report=report)
+
+    def cross_validate(
+        self,
+        *,
+        kind: str = "auto",
+        settings: Mapping[str, Any] | None = None,
+        folds: int = 5,
+        split: str = "",
+        minutes: float | None = None,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """The labels judged by models that saw neither them nor a copy of them."""
+        return _judging.cross_validate(
+            self._project,
+            kind=kind,
+            settings=settings,
+            folds=folds,
+            split=split,
+            minutes=minutes,
+            report=report,
+        )
+
+    def forecast(
+        self,
+        *,
+        more: int = 100,
+        target: float | None = None,
+        metric: str = "accuracy",
+        out: str | Path | None = None,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """What more labels would bring, and how many a target takes.
+
+        Args:
+            more: labels.
+            target: score, above 0 to 1; the project's goal if it is of this metric.
+            metric: accuracy or balanced-accuracy.
+            out: draw the curve into this PNG file.
+            report: told of the progress.
+        """
+        to = Path(out).expanduser() if out else None
+        return _judging.forecast(
+            self._project, more=more, target=target, metric=metric, out=to, report=report
+        )
+
     def models(self) -> "pd.DataFrame":
         """One row per trained model, with the snapshot it saw."""
         import pandas as pd
@@ -524,6 +575,13 @@ class Project:
     def delete_model(self, run: str, *, yes: bool = False) -> dict[str, Any]:
         """Deletes a model's files; `yes` even if a round or predictions come from it."""
         return _models.delete(self._project, run, yes=yes)
+
+    def model_card(
+        self, run: str, to: str | Path, *, about: str | Path | None = None
+    ) -> dict[str, Any]:
+        """Writes a run's card to a .md or .html file, or both into a folder."""
+        words = Path(about) if about else None
+        return _models.card(self._project, run, Path(to).expanduser(), about=words)
 
     def export_model(
         self,

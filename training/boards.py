@@ -41,8 +41,8 @@ def open(folder: Path, *, write: bool = True) -> Iterator[Board]:
     from torch.utils.tensorboard import SummaryWriter
 
     shutil.rmtree(folder, ignore_errors=True)
-    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder))
     try:
         yield Board(writer)
     finally:
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()

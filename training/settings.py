@@ -112,7 +112,7 @@ class MlpSettings(Settings):
         epochs: passes over the labels, at most.
         patience: epochs without a better validation after which training ends; 0 never ends early.
         label_smoothing: 0 to below 1; single-label only.
-        class_weight: as in `HeadSettings`.
+        class_weight: as for `head`.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -173,7 +173,7 @@ class FineTuneSettings(Settings):
         compile: let torch compile the network first.
         augmentation: `none`, the name of a recipe that comes with labelloop, or the path of a
             `.toml` file with one.
-        class_weight: as in `HeadSettings`.
+        class_weight: as for `head`.
         sampling: `plain` shows every image once an epoch, and weights count in the loss; `weighted`
             draws images as often as they weigh.
     """

@@ -35,6 +35,7 @@ from training import auto, search_space
 from training import material as materials
 from training import targets as target_rows
 from training.material import Material
+from training.material.parts import LEAST_GROUPS
 from training.settings import STEERING, FineTuneSettings, Settings, from_json
 from training.trials import Bench
 
@@ -230,7 +231,7 @@ def begin(project: Project, asked: Asked, *, report: Report = silent) -> Study:
     kinds = (kind,) if kind != auto.AUTO else KINDS if enough else KINDS[:2]
     fixed = {"class-weight": "none"} if balance.sets_weights(material.plan) else {}
     report(0, 0, "choose settings")
-    base, reasons = _base(material, kinds, asked, fixed)
+    base, reasons = _base(material, kinds, asked, fixed, backbone=prepared.backbone)
     with project.catalog.read() as connection:
         count = labels.count(connection, project.id)
     facts = {
@@ -302,7 +303,12 @@ def _study(
 
 
 def _base(
-    material: Material, kinds: tuple[str, ...], asked: Asked, fixed: dict[str, Any]
+    material: Material,
+    kinds: tuple[str, ...],
+    asked: Asked,
+    fixed: dict[str, Any],
+    *,
+    backbone: str,
 ) -> tuple[dict[str, Any], list[str]]:
     """Complete settings of each kind, which the search varies; and why they are so."""
     base: dict[str, Any] = {}
@@ -312,8 +318,7 @@ def _base(
         own = dict(fixed)
         if kind == FineTuneSettings.kind:
             own["metric"] = asked.metric or DEFAULTS["metric"]
-            if len(asked.backbones) == 1:
-                own["backbone"] = asked.backbones[0]
+            own["backbone"] = asked.backbones[0] if asked.backbones else backbone
         chosen = auto.choose(
             kind,
             images=len(material.train),
@@ -376,7 +381,7 @@ def _check_labels(material: Material) -> None:
     if not len(material.validation):
         raise TrainingError(
             f"{len(material.train):,} labels are too few to compare settings by: there is no "
-            f"validation part. Label images of at least {materials.LEAST_GROUPS} groups, or draw "
+            f"validation part. Label images of at least {LEAST_GROUPS} groups, or draw "
             "one with `labelloop split`."
         )
     target_rows.of(

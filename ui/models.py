@@ -142,6 +142,24 @@ def export(
     }
 
 
+def card(project: Project, run: str, to: Path, *, about: Path | None = None) -> dict[str, Any]:
+    """Writes the card of a run, with the user's own words on its purpose.
+
+    Raises:
+        InputError: these words cannot be read, or `to` holds something else.
+        TrainingError: the run is not finished.
+    """
+    from training import model_card, registry
+
+    try:
+        words = about.expanduser().read_text(encoding="utf-8") if about else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {about}: {error}.") from error
+    run_id = registry.find(project, run)["id"]
+    written = model_card.write(project, run_id, to, about=words)
+    return {"run": run_id, "files": [str(path) for path in written]}
+
+
 def reproduce(project: Project, run: str, *, report: Report = silent) -> dict[str, Any]:
     """Trains a run again from its stored rows and settings, and says whether it got the same."""
     from curation.catalog import runs as run_rows

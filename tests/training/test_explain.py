@@ -332,7 +332,7 @@ def test_find__mistakes_in_several_labels(tmp_path: Path) -> None:
     found = mistakes.find(shop, trained.HEAD, part="train", count=100)
     p = stored.model.logits(_embeddings(shop, stored, labeled.ids)) / stored.model.temperature
     called = 1 / (1 + np.exp(-p)) >= 0.5
-    truth = labeled.truth
+    truth = labeled.bear(trained.CLASSES)
     assert found.wrong == int((called != truth).any(axis=1).sum())
     assert len(found.worst) == int((called != truth).sum())
 
@@ -349,6 +349,7 @@ def test_of__the_labels_of_a_round(shop: Project) -> None:
     frozen.save(home, frozen.Frozen(1, (label,), (), (label,), (label,)))
     # One image is in one part: as the holdout is saved last, it wins.
     assert rows.of(shop, "p1-round-0", "test").names(0) == ("dress",)
+    assert rows.of(shop, "p1-round-0", "test").bear(["boat", "dress"]).tolist() == [[False, True]]
     assert len(rows.of(shop, "p1-round-0", "validation")) == 0
     shutil.rmtree(home)
     with pytest.raises(TrainingError, match="was trained elsewhere"):

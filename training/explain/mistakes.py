@@ -91,7 +91,7 @@ def find(
             "train again, or name another --part."
         )
     p, read = _probabilities(project, stored, labeled, report)
-    truth = labeled.truth
+    truth = labeled.bear(classes)
     single = stored.model.task == "single-label"
     called = p.argmax(axis=1)[:, None] == np.arange(len(classes)) if single else p >= _CALLED
     wrong = (truth != called) & read[:, None]

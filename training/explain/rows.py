@@ -1,5 +1,6 @@
 """The labeled images of a run, of `labelloop train` and of rounds alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +33,15 @@ class Labeled:
         """Its images."""
         return len(self.ids)
 
-    @property
-    def truth(self) -> NDArray[np.bool_]:
-        """(N, C) which image bears which class."""
-        if self.targets.ndim == 2:
-            return np.asarray(self.targets == 1)
-        return np.asarray(self.targets[:, None] == np.arange(len(self.classes)))
+    def bear(self, classes: Sequence[str]) -> NDArray[np.bool_]:
+        """(N, K) which image bears which of these; a project may have more since a round."""
+        found = np.zeros((len(self), len(classes)), dtype=bool)
+        for column, name in enumerate(classes):
+            if name in self.classes:
+                number = self.classes.index(name)
+                single = self.targets.ndim == 1
+                found[:, column] = self.targets == number if single else self.targets[:, number]
+        return found
 
     def names(self, row: int) -> tuple[str, ...]:
         """The classes of one image."""

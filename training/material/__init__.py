@@ -20,9 +20,20 @@ from curation.progress import Report, silent
 from curation.workspace import Project
 from training.material import files, gathering
 from training.material.files import load
+from training.material.parts import LEAST_GROUPS
 from training.material.records import PARTS, Material, Part, joined
 
-__all__ = ["PARTS", "Material", "Part", "freeze", "gather", "joined", "load", "paths"]
+__all__ = [
+    "LEAST_GROUPS",
+    "PARTS",
+    "Material",
+    "Part",
+    "freeze",
+    "gather",
+    "joined",
+    "load",
+    "paths",
+]
 
 
 def gather(project: Project, *, report: Report = silent) -> Material:

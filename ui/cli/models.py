@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     noun.command("export")(export)
     noun.command("reproduce")(reproduce)
     noun.command("import")(import_)
+    noun.command("card")(card)
     judging.register(noun)
     app.add_typer(noun, name="models")
 
@@ -268,3 +269,24 @@ def import_(
     with session.progress() as report:
         result = models.bring(project, file, report=report)
     session.show(result, as_json=as_json, lines=[*train.lines(result), *_origin(result)])
+
+
+def card(
+    run: RunArgument,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="A .md or .html file, or a folder for both.")
+    ],
+    about: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="What the model is for, in your words.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model card: data, settings, figures with intervals, slices, diagnosis, limits, use.
+
+    Example: labelloop models card champion --out card.html --about purpose.md
+    """
+    from ui import models
+
+    result = models.card(session.project(workspace), run, out.expanduser(), about=about)
+    session.show(result, as_json=as_json, lines=[f"Wrote {', '.join(result['files'])}"])
