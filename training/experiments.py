@@ -73,12 +73,32 @@ def train(
         Cancelled: asked to stop; the same call goes on.
     """
     asked = asked or Asked()
-    if asked.kind != "auto":
-        # A setting that cannot be used is refused before anything is written.
-        auto.check(asked.kind, asked.settings)
+    # A setting that cannot be used is refused before anything is written.
+    auto.check(asked.kind, asked.settings)
     run_id = _begin(project, asked, fresh=fresh)
     with runs.alone(project, run_id):
         return _train(project, run_id, asked, report)
+
+
+def prepare(project: Project, asked: Asked | None = None, *, report: Report = silent) -> str:
+    """Writes what a training learns from and how, and no more: several machines may then fit it.
+
+    `train` with the same words goes on from there.
+
+    Args:
+        project: whose labels are learned from.
+        asked: all automatic if None.
+        report: told of the progress.
+
+    Raises:
+        TrainingError, LabelloopError, Cancelled: as `train`.
+    """
+    asked = asked or Asked()
+    auto.check(asked.kind, asked.settings)
+    run_id = _begin(project, asked, fresh=False)
+    with runs.alone(project, run_id):
+        _prepare(project, run_id, asked, report)
+    return run_id
 
 
 def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[str, bool]:

@@ -125,7 +125,9 @@ def suggest(job: Job, rates: Probe | None = None) -> Suggested:
     _pick_epochs(picks, job, size, found)
     settings = FineTuneSettings.from_json({**job.asked, **picks.values})
     spent = _seconds(job, found.rate(settings.input_size), settings.epochs) / 60
-    total = f"all {count_of(settings.epochs, 'epoch')} take about {spent:.0f} minutes here"
+    take = "take" if settings.epochs > 1 else "takes"
+    minutes = count_of(round(spent), "minute") if spent >= 1 else "a minute or less"
+    total = f"{count_of(settings.epochs, 'epoch')} {take} about {minutes} here"
     if spent > job.minutes:
         total += f", more than the {job.minutes:g} that are allowed"
     return Suggested(settings, (*picks.reasons, f"{total}."))

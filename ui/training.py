@@ -3,14 +3,18 @@
 Functions return what `labelloop train --json` prints.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation.catalog import runs as run_rows
 from curation.errors import InputError
 from curation.progress import Report, silent
 from curation.workspace import Project
+
+if TYPE_CHECKING:
+    from training import experiments
 
 
 def train(
@@ -27,6 +31,39 @@ def train(
     """Trains a model on the labels as they are, or goes on with what was interrupted."""
     from training import experiments
 
+    asked = _asked(kind, settings, minutes, seed, processes)
+    return show(project, experiments.train(project, asked, fresh=fresh, report=report))
+
+
+def prepare(
+    project: Project,
+    *,
+    kind: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Writes what a training learns from and how, for several machines to fit."""
+    from training import experiments
+
+    run_id = experiments.prepare(project, _asked(kind, settings, minutes, seed, 1), report=report)
+    command = ("torchrun", "-m", "training.worker", str(project.workspace.path))
+    return {
+        **show(project, run_id),
+        "command": shlex.join([*command, project.record.name, run_id]),
+    }
+
+
+def _asked(
+    kind: str,
+    settings: Mapping[str, Any] | None,
+    minutes: float | None,
+    seed: int | None,
+    processes: int,
+) -> "experiments.Asked":
+    from training import experiments
+
     given = dict(settings or {})
     named = given.pop("kind", kind)
     if kind not in {"auto", named}:
@@ -35,10 +72,9 @@ def train(
         raise InputError(f"--minutes is {minutes}; give a number above 0.")
     if processes < 1:
         raise InputError(f"--processes is {processes}; give at least 1.")
-    asked = experiments.Asked(
+    return experiments.Asked(
         kind=named, settings=given, minutes=minutes, seed=seed, processes=processes
     )
-    return show(project, experiments.train(project, asked, fresh=fresh, report=report))
 
 
 def show(project: Project, run_id: str) -> dict[str, Any]:

@@ -40,6 +40,10 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not go on with a training that was interrupted.")
     ] = False,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Only write the run, for torchrun on several machines."),
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,18 +57,31 @@ def train(
     from ui import training
 
     project = session.project(workspace)
+    given = training.read_settings(settings, set_ or [])
     with session.progress() as report:
-        result = training.train(
-            project,
-            kind=kind,
-            settings=training.read_settings(settings, set_ or []),
-            minutes=minutes,
-            seed=seed,
-            processes=processes,
-            fresh=fresh,
-            report=report,
-        )
-    session.show(result, as_json=as_json, lines=lines(result))
+        if prepare:
+            result = training.prepare(
+                project, kind=kind, settings=given, minutes=minutes, seed=seed, report=report
+            )
+        else:
+            result = training.train(
+                project,
+                kind=kind,
+                settings=given,
+                minutes=minutes,
+                seed=seed,
+                processes=processes,
+                fresh=fresh,
+                report=report,
+            )
+    found = lines(result)
+    if prepare:
+        found += [
+            "Train it with torchrun on every machine, for instance",
+            f"  {result['command'].replace('torchrun', 'torchrun --nproc-per-node 2', 1)}",
+            "and then give this command again without --prepare.",
+        ]
+    session.show(result, as_json=as_json, lines=found)
 
 
 def lines(result: dict[str, Any]) -> list[str]:
