@@ -7,12 +7,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from curation.catalog import jobs, projects
+from curation.catalog import jobs, projects, runs
 from curation.workspace import Project
+from tests import trained
 from tests.web import scenario
 
 APP = Path(__file__).parents[2] / "ui" / "web" / "app.py"
-PAGES = ("overview", "label", "images", "rounds")
+PAGES = ("overview", "label", "images", "rounds", "models")
 Open = Callable[..., AppTest]
 
 
@@ -231,6 +232,39 @@ def test_label__pull_is_a_job(open_page: Open, played: Project) -> None:
 
     with played.catalog.read() as connection:
         assert jobs.newest(connection, played.id)[0].kind == "pull"
+
+
+def test_models__form_asks_for_the_training(open_page: Open, played: Project) -> None:
+    app = open_page(played, "models")
+    next(box for box in app.selectbox if box.label == "Kind").select("head")
+    next(button for button in app.button if button.label == "Train").click().run()
+    with played.catalog.read() as connection:
+        (job,) = jobs.newest(connection, played.id, kinds=["train"], most=1)
+    assert job.arguments == {"kind": "head", "minutes": 40}
+
+
+@pytest.fixture
+def models(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a finished run of each kind."""
+    base = tmp_path_factory.getbasetemp()
+    return trained.copied(base, tmp_path_factory.mktemp("models") / "shop")
+
+
+@pytest.mark.parametrize("run", [trained.HEAD, trained.MLP, trained.TUNED])
+def test_models__each_kind_shows_its_figures(open_page: Open, models: Project, run: str) -> None:
+    app = open_page(models, "models", run=run)
+    assert app.selectbox(key="run").value == run
+    assert {"accuracy", "macro F1"} <= {metric.label for metric in app.metric}
+    assert list(app.dataframe[0].value["run"]) == [trained.TUNED, trained.MLP, trained.HEAD]
+
+
+def test_models__button_makes_a_champion(open_page: Open, models: Project) -> None:
+    app = open_page(models, "models", run=trained.MLP)
+    next(one for one in app.button if one.label == "Make it the champion").click().run()
+    with models.catalog.read() as connection:
+        champion = runs.champion(connection, models.id)
+    assert champion is not None and champion["id"] == trained.MLP
+    assert "labelloop predict" in app.success[0].value
 
 
 def test_sidebar__switches_between_projects(open_page: Open, played: Project) -> None:
