@@ -155,13 +155,16 @@ def _too_few(job: Job) -> str:
 def _on_embeddings(job: Job, possible: list[type[Settings]], why: str) -> Chosen:
     """A head, or a small network where labels are many."""
     because = f"{why}, and " if why else ""
+    asked = dict(job.asked)
+    if possible[0] is HeadSettings and not {"strength", "search"} & set(asked):
+        asked["search"] = True
     if len(possible) == 1:
-        settings = possible[0].from_json(dict(job.asked))
+        settings = possible[0].from_json(asked)
         return Chosen(settings, (f"kind {settings.kind}: {why}.",) if why else ())
     if job.images >= max(MLP_LABELS, MLP_A_CLASS * job.classes):
         settings = MlpSettings.from_json(dict(job.asked))
         reason = f"kind mlp: {because}{count_of(job.images, 'label')} can teach a small network."
     else:
-        settings = HeadSettings.from_json(dict(job.asked))
+        settings = HeadSettings.from_json(asked)
         reason = f"kind head: {because}a linear head on embeddings needs few."
     return Chosen(settings, (reason,))

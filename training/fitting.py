@@ -4,7 +4,8 @@ A head and a small network learn from stored embeddings, fine-tuning from the fi
 needed lies in the run's folder, so that several processes or machines can do it together.
 """
 
-from dataclasses import asdict
+import logging
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,7 @@ from curation.embeddings import EmbeddingStore
 from curation.progress import Report, silent
 from curation.records import LabelRow
 from curation.workspace import Project
-from training import distributed, runs
+from training import distributed, runs, strength
 from training import material as materials
 from training.head import Head, fit_head
 from training.material import Material, Part
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from training import trainer
 
 _BLOCK = 1024
+
+_log = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -79,27 +82,32 @@ def _fit_head(
     facts: dict[str, Any],
     report: Report,
 ) -> Head:
-    X, y, weight = _rows(project, material, facts, report)
+    X, y, weight, groups = _rows(project, material, facts, report)
     report(0, 0, "train")
-    return fit_head(
-        X,
-        y,
-        classes=material.classes,
-        task=material.task,
-        settings=settings,
-        sample_weight=weight,
-        class_weight=material.class_weight,
+    given: dict[str, Any] = {
+        "classes": material.classes,
+        "task": material.task,
+        "sample_weight": weight,
+        "class_weight": material.class_weight,
+    }
+    if not settings.search:
+        return fit_head(X, y, settings=settings, **given)
+    chosen = strength.choose(
+        X, y, settings=settings, groups=groups, seed=facts["seed"], report=report, **given
     )
+    _log.info("%s", chosen.says)
+    settings = replace(settings, strength=chosen.strength)
+    return fit_head(X, y, settings=settings, start=chosen.head, **given)
 
 
 def _rows(
     project: Project, material: Material, facts: dict[str, Any], report: Report
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
-    """Embeddings, targets and weights of the training part, with the copies the plan asks for."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Embeddings, targets, weights and groups to learn from, with the copies the plan asks for."""
     train = material.train
     X = store_of(project, facts).read(train.ids.tolist())
     if not material.plan.get("augmentation"):
-        return X, train.targets, train.weights
+        return X, train.targets, train.weights, train.groups
     from curation.balance import copies
 
     of, more = copies.embed(
@@ -113,6 +121,7 @@ def _rows(
         np.concatenate([X, more]),
         np.concatenate([train.targets, train.targets[of]]),
         np.concatenate([train.weights, train.weights[of]]),
+        np.concatenate([train.groups, train.groups[of]]),
     )
 
 
@@ -139,7 +148,7 @@ def _fit_mlp(
 ) -> None:
     from training.mlp import fit_mlp
 
-    X, y, weight = _rows(project, material, facts, report)
+    X, y, weight, _ = _rows(project, material, facts, report)
     validation = material.validation
     held = store_of(project, facts).read(validation.ids.tolist()) if len(validation) else None
     model, epochs = fit_mlp(

@@ -79,6 +79,7 @@ class HeadSettings(Settings):
 
     Attributes:
         strength: inverse of the L2 penalty, scikit-learn's C; unit-norm rows need a large one.
+        search: choose the strength by labels held back, where there are enough to choose by.
         class_weight: `none`, `balanced` (every class counts the same in total) or `square-root`
             (halfway between).
         max_iterations: of L-BFGS.
@@ -88,6 +89,7 @@ class HeadSettings(Settings):
     kind: ClassVar[str] = "head"
 
     strength: float = 300.0
+    search: bool = False
     class_weight: str = "balanced"
     max_iterations: int = 2_000
     tolerance: float = 1e-6
@@ -95,6 +97,7 @@ class HeadSettings(Settings):
     def __post_init__(self) -> None:
         """Refuse values that cannot be used, with TrainingError."""
         _positive(self, "strength", "tolerance")
+        _truth(self, "search")
         _whole(self, "max_iterations", at_least=1)
         _choice(self, "class_weight", CLASS_WEIGHTS)
 
