@@ -137,7 +137,7 @@ def work(
     torch.set_num_threads(1)
 
     def report(done: int, total: int, says: str) -> None:
-        if says.startswith("epoch"):
+        if says.startswith("train: epoch"):
             told.send(done)
             told.recv()
 
@@ -204,7 +204,7 @@ def test_run__cancelled_goes_on_from_the_step_it_reached(
     epochs = train(rows, tmp_path / "whole", weights, settings=ALL_ON)
 
     def stop(done: int, total: int, says: str) -> None:
-        if says.startswith("epoch 2") and done >= 35:
+        if says.startswith("train: epoch 2") and done >= 35:
             raise Cancelled("Stopped.")
 
     with pytest.raises(Cancelled):
@@ -215,9 +215,9 @@ def test_run__cancelled_goes_on_from_the_step_it_reached(
         tmp_path / "stopped",
         weights,
         settings=ALL_ON,
-        report=lambda done, total, says: first.append(f"{done} {says[:7]}"),
+        report=lambda done, total, says: first.append(f"{done} {says[:14]}"),
     )
-    assert next(says for says in first if "epoch" in says) == "44 epoch 2"
+    assert next(says for says in first if "epoch" in says) == "44 train: epoch 2"
     assert [epoch.loss for epoch in again] == [epoch.loss for epoch in epochs]
     assert content(tmp_path / "whole") == content(tmp_path / "stopped")
 
@@ -229,7 +229,7 @@ def test_run__a_damaged_checkpoint_gives_way_to_the_one_before(
     folder = tmp_path / "damaged"
 
     def stop(done: int, total: int, says: str) -> None:
-        if says.startswith("epoch 2") and done >= 35:
+        if says.startswith("train: epoch 2") and done >= 35:
             raise Cancelled("Stopped.")
 
     def until_stopped() -> None:

@@ -127,7 +127,7 @@ def test_ask__twice_is_one_job(project: Project) -> None:
 
 
 def test_ask__unknown_kind_or_arguments(project: Project) -> None:
-    with pytest.raises(InputError, match="round, issues, calibrate-duplicates, pull"):
+    with pytest.raises(InputError, match="round, train, issues, calibrate-duplicates, pull"):
         asking.ask(project, "dance")
     with pytest.raises(InputError, match="JSON"):
         asking.ask(project, "import", {"source": Path("x")})
