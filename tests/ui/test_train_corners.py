@@ -66,6 +66,7 @@ def test_train__grey_and_16_bit_images(mode: str, base: Path, tmp_path: Path) ->
     assert asked(workspace, "train", "--kind", "fine-tune", *TINY)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_train__a_thousand_classes(base: Path, tmp_path: Path) -> None:
     workspace = project(base, tmp_path / "w", {f"c{number}": 1 for number in range(1_000)})
     found = asked(workspace, "train", "--kind", "head")
