@@ -94,12 +94,12 @@ def test_train__killed_and_asked_again_goes_on(shop: Path) -> None:
     while not epochs and process.poll() is None and time.monotonic() - begun < 240:
         time.sleep(0.1)
         with project.catalog.read() as connection:
-            newest = run_rows.every(connection, project.id)[-1]
-        if newest["state"] == "running":
+            newest = next(reversed(run_rows.every(connection, project.id)), None)
+        if newest is not None and newest["state"] == "running":
             epochs = runs.read_epochs(project, newest["id"])
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert newest["state"] == "running" and epochs
+    assert newest is not None and newest["state"] == "running" and epochs
     found = asked(shop, "train", "--kind", "fine-tune", *words)
     assert (found["run"], found["state"]) == (newest["id"], "done")
     again = asked(shop, "train", "--kind", "fine-tune", *words)
