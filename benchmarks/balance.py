@@ -45,9 +45,9 @@ from curation.balance import coverage, quotas, remedies
 from curation.balance.plan import Options
 from curation.records import LabelRow
 from sample_data.sources import find_package, read
-from training import batch, learner
-from training.curves import mean_of_seeds
-from training.head import Head, fit_head
+from training.heads.head import Head, fit_head
+from training.rounds import batch, choosing
+from training.rounds.curves import mean_of_seeds
 from training.settings import HeadSettings
 from training.strategies import Selection
 
@@ -281,7 +281,7 @@ def with_quota(
     half = quotas.Quota(0, "", {}, Options().share)
 
     def choose(ids: Sequence[int], n: int, besides: Sequence[int]) -> Selection:
-        return learner.choose(
+        return choosing.choose(
             strategy,
             ids=np.array(ids, np.int64),
             groups=np.array(ids, np.int64),
@@ -294,7 +294,7 @@ def with_quota(
         )
 
     for _ in range(BATCHES):
-        head = learner.fit(data.X[known], data.y[known], classes=NAMES, task="single-label")
+        head = fit_head(data.X[known], data.y[known], classes=NAMES, task="single-label")
         said = head.logits(data.X[left]).argmax(axis=1)
         members = {
             name: [key for key, c in zip(left, said, strict=True) if NAMES[c] == name]
@@ -307,7 +307,7 @@ def with_quota(
         known += [int(key) for key in chosen.ids]
         gone = set(known)
         left = [key for key in left if key not in gone]
-    head = learner.fit(data.X[known], data.y[known], classes=NAMES, task="single-label")
+    head = fit_head(data.X[known], data.y[known], classes=NAMES, task="single-label")
     return judge(head, data), np.bincount(data.y[known], minlength=CLASSES)
 
 

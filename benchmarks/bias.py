@@ -39,9 +39,9 @@ from curation.catalog import images as image_rows
 from curation.embeddings import EmbeddingStore
 from curation.intervals import wilson
 from curation.workspace import Project
-from training import out_of_fold
-from training.curves import mean_of_seeds
-from training.head import fit_head
+from training.heads import out_of_fold
+from training.heads.head import fit_head
+from training.rounds.curves import mean_of_seeds
 from training.settings import HeadSettings
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.outliers import cached, fashion, fashion_classes
-from training import strength
-from training.head import fit_head
+from training.heads import strength
+from training.heads.head import fit_head
 from training.settings import HeadSettings, MlpSettings
 
 ROWS, TEST = 50_000, 10_000
@@ -97,7 +97,7 @@ def ours(X: Floats, y: Labels, test: Floats, truth: Labels) -> tuple[dict[str, A
 
 def network(X: Floats, y: Labels, test: Floats, truth: Labels) -> tuple[dict[str, Any], Any]:
     """The small network with its default settings, steered by a tenth of the rows."""
-    from training.mlp import fit_mlp
+    from training.heads.mlp_training import fit_mlp
 
     held = np.random.default_rng(0).permutation(len(X)) < len(X) // 10
     begun, processor = time.monotonic(), time.process_time()

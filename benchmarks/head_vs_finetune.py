@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from curation import backbones, inference
-from training import intervals, trainer
+from training import intervals
 from training.evaluation import Metrics, evaluate
-from training.finetuned import FineTuned
-from training.head import fit_head
+from training.finetuning import trainer
+from training.finetuning.finetuned import FineTuned
+from training.heads.head import fit_head
 from training.settings import FineTuneSettings, HeadSettings
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"

@@ -36,7 +36,7 @@ from sklearn.model_selection import cross_val_predict
 
 from benchmarks.outliers import cached, fashion, fashion_classes, figure, textile_paths, textiles
 from curation.issues import label_errors
-from training import out_of_fold
+from training.heads import out_of_fold
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training import curves as learning_curves
-from training import simulate, truth
+from training.rounds import curves as learning_curves
+from training.rounds import simulate, truth
 from ui.cli.simulate import default_cache
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"

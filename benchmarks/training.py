@@ -34,7 +34,7 @@ import torch
 from PIL import Image
 
 from curation.images import usable_cores
-from training import network, trainer
+from training.finetuning import network, trainer
 from training.settings import FineTuneSettings
 
 FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")

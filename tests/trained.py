@@ -12,11 +12,13 @@ from curation.catalog import runs as run_rows
 from curation.embeddings import EmbeddingStore
 from curation.workspace import Project
 from tests import engines
-from training import evaluation, material, runs, trainer
-from training.finetuned import FineTuned
-from training.head import fit_head, to_probabilities
+from training import evaluation, material, runs
+from training.calibration import to_probabilities
+from training.finetuning import trainer
+from training.finetuning.finetuned import FineTuned
+from training.heads.head import fit_head
+from training.heads.mlp_training import fit_mlp
 from training.material import Material
-from training.mlp import fit_mlp
 from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"

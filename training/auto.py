@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from curation.errors import InputError
-from training import distributed
-from training.probe import Probe
+from training.finetuning import distributed
+from training.finetuning.probe import Probe
 from training.settings import KINDS, FineTuneSettings, HeadSettings, MlpSettings, Settings, kind_of
 from training.suggestions import Job, count_of, suggest
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, softmax
 
 from curation.errors import TrainingError
-from training.head import to_probabilities
 
 MINIMUM = 30
 _RANGE = (0.05, 20.0)
@@ -34,6 +34,14 @@ class Calibration:
     before: float | None
     after: float | None
     note: str
+
+
+def to_probabilities(
+    logits: NDArray[np.floating[Any]], *, task: str, temperature: float = 1.0
+) -> NDArray[np.float64]:
+    """(N, C) softmax (single-label) or logistic function (multi-label) of logits / temperature."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    return np.asarray(expit(scaled) if task == "multi-label" else softmax(scaled, axis=1))
 
 
 def fit_temperature(

@@ -16,14 +16,16 @@ from curation.embeddings import EmbeddingStore
 from curation.progress import Report, silent
 from curation.records import LabelRow
 from curation.workspace import Project
-from training import distributed, runs, strength
 from training import material as materials
-from training.head import Head, fit_head
+from training import runs
+from training.finetuning import distributed
+from training.heads import strength
+from training.heads.head import Head, fit_head
 from training.material import Material, Part
 from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings, from_json
 
 if TYPE_CHECKING:
-    from training import trainer
+    from training.finetuning import trainer
 
 _BLOCK = 1024
 
@@ -146,7 +148,7 @@ def _fit_mlp(
     facts: dict[str, Any],
     report: Report,
 ) -> None:
-    from training.mlp import fit_mlp
+    from training.heads.mlp_training import fit_mlp
 
     X, y, weight, _ = _rows(project, material, facts, report)
     validation = material.validation
@@ -175,7 +177,8 @@ def _fine_tune(
     facts: dict[str, Any],
     report: Report,
 ) -> None:
-    from training import boards, trainer
+    from training import boards
+    from training.finetuning import trainer
 
     epochs: list[dict[str, Any]] = []
     first = distributed.rank() == 0
@@ -202,7 +205,7 @@ def _files(
     project: Project, part: Part, counted: NDArray[np.float64] | None = None
 ) -> "trainer.Rows":
     """The images of a part as fine-tuning reads them."""
-    from training import trainer
+    from training.finetuning import trainer
 
     return trainer.Rows(materials.paths(project, part.ids.tolist()), part.targets, counted)
 
@@ -233,10 +236,10 @@ def load(project: Project, run_id: str, settings: Settings) -> Model:
     if isinstance(settings, HeadSettings):
         return Head.load(path)
     if isinstance(settings, MlpSettings):
-        from training.mlp import Mlp
+        from training.heads.mlp import Mlp
 
         return Mlp.load(path)
-    from training.finetuned import FineTuned
+    from training.finetuning.finetuned import FineTuned
 
     return FineTuned.load(path)
 

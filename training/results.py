@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from curation.catalog import images as image_rows
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import calibration, diagnosis, evaluation, fitting, out_of_fold, runs
-from training.head import to_probabilities
+from training import calibration, diagnosis, evaluation, fitting, runs
+from training.calibration import to_probabilities
+from training.heads import out_of_fold
 from training.material import Material
 from training.settings import HeadSettings, Settings
 

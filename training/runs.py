@@ -25,7 +25,7 @@ from curation import files
 from curation.errors import NotFound, TrainingError
 from curation.records import RoundRecord
 from curation.workspace import Project
-from training.head import Head
+from training.heads.head import Head
 
 PACKAGES = ("labelloop", "numpy", "scipy", "torch", "timm", "albumentations", "openvino")
 MODEL, HEAD, FACTS, SETTINGS, METRICS, EPOCHS, ROWS = (

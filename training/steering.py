@@ -33,3 +33,10 @@ def figures(
         "macro_f1": float(f1.mean()) if len(f1) else 0.0,
         "loss": log_loss(probabilities, truth),
     }
+
+
+def is_better(found: dict[str, float], than: dict[str, float], *, metric: str) -> bool:
+    """Whether the metric, of `settings.STEERING`, is better, or the same with a smaller loss."""
+    if metric == "log-loss" or found[name := metric.replace("-", "_")] == than[name]:
+        return found["loss"] < than["loss"]
+    return found[name] > than[name]

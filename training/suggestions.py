@@ -9,8 +9,8 @@ import torch
 
 from curation import backbones
 from curation.errors import BackboneError
-from training import probe
-from training.probe import Probe
+from training.finetuning import probe
+from training.finetuning.probe import Probe
 from training.settings import FineTuneSettings
 
 STEERABLE = 100

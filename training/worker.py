@@ -17,7 +17,8 @@ from pathlib import Path
 from curation import workspace
 from curation.errors import LabelloopError
 from curation.progress import silent
-from training import distributed, fitting
+from training import fitting
+from training.finetuning import distributed
 
 
 def main() -> int:

@@ -130,7 +130,7 @@ def _gather(
 
     from curation.bias import evidence, slices
     from curation.catalog import images as image_rows
-    from training import out_of_fold
+    from training.heads import out_of_fold
 
     if len(by) > MOST_COLUMNS or len(set(by)) < len(by):
         raise InputError(

@@ -187,8 +187,8 @@ def _judge(project: Project) -> "tuple[Learn | None, str]":
         return None, "none: models of whole images do not judge boxes"
     from functools import partial
 
-    from training import judge
     from training import runs as run_files
+    from training.heads import judge
     from training.settings import HeadSettings
 
     with project.catalog.read() as connection:

@@ -30,7 +30,7 @@ def find_issues(
 ) -> dict[str, Any]:
     """Runs the detectors and returns what they found, the worst of each kind first."""
     from curation import issues
-    from training import out_of_fold
+    from training.heads import out_of_fold
 
     looked = issues.detect(
         project,

@@ -16,7 +16,8 @@ def robustness(
     project: Project, run: str, *, most: int = 1_000, report: Report = silent
 ) -> dict[str, Any]:
     """A run's model on its test part under named corruptions; kept with the run."""
-    from training import examinations, registry
+    from training import registry
+    from training.judging import examinations
 
     if most < 1:
         raise InputError(f"--images is {most}; give at least 1.")
@@ -38,7 +39,7 @@ def cross_validate(
     report: Report = silent,
 ) -> dict[str, Any]:
     """The labels judged by models that saw neither them nor a copy of them."""
-    from training import examinations
+    from training.judging import examinations
 
     given = dict(settings or {})
     named = given.pop("kind", kind)
@@ -71,8 +72,8 @@ def forecast(
 ) -> dict[str, Any]:
     """What more labels would bring, with a picture where one is asked for."""
     from curation import files
-    from training import examinations
-    from training import forecast as forecasts
+    from training.judging import examinations
+    from training.judging import forecast as forecasts
 
     if more < 1:
         raise InputError(f"--more is {more}; give at least 1.")

@@ -69,7 +69,8 @@ def compare(
     report: Report = silent,
 ) -> dict[str, Any]:
     """Two runs on the labeled images that neither has learned from."""
-    from training import pairing, registry
+    from training import registry
+    from training.judging import pairing
 
     ids = [registry.find(project, word)["id"] for word in (first, second)]
     if ids[0] == ids[1]:
@@ -124,10 +125,10 @@ def export(
     run_id = registry.find(project, run)["id"]
     said = {"run": run_id, "format": format, "folder": str(to)}
     if format == "safetensors":
-        from training import model_files
+        from training.serving import model_files
 
         return {**said, "files": [path.name for path in model_files.write(project, run_id, to)]}
-    from training import onnx_export
+    from training.serving import onnx_export
 
     made = onnx_export.export(project, run_id, to, report=report)
     return {
@@ -208,7 +209,7 @@ def _reproduced(run_id: str, *, same: bool, changed: bool) -> str:
 
 def bring(project: Project, path: Path, *, report: Report = silent) -> dict[str, Any]:
     """Makes a model from elsewhere a run, judged on this project's own test part."""
-    from training import model_files
+    from training.serving import model_files
 
     return show(project, model_files.bring(project, path, report=report))
 
@@ -240,7 +241,8 @@ def predict(
         InputError: the source holds no image, or `out` holds something else.
         NotFound: there is no such run, or none at all.
     """
-    from training import classifier, prediction, registry
+    from training import registry
+    from training.serving import classifier, prediction
 
     report(0, 0, "look for images")
     found = prediction.understand(source)

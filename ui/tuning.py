@@ -16,7 +16,7 @@ from curation.progress import Report, silent
 from curation.workspace import Project
 
 if TYPE_CHECKING:
-    from training.studies import Study
+    from training.tuning.studies import Study
 
 
 def tune(
@@ -36,8 +36,8 @@ def tune(
     report: Report = silent,
 ) -> dict[str, Any]:
     """Searches for settings, or goes on with a search, and shows what it came to."""
-    from training import studies, tuning, tuning_results
-    from training.tuning import Budget
+    from training.tuning import results, studies
+    from training.tuning.search import Budget, search
 
     budget = Budget(trials=trials, minutes=minutes, workers=workers)
     budget.check()
@@ -55,34 +55,34 @@ def tune(
     with closing(studies.begin(project, asked, report=report)) as searched:
         notes = []
         if trials != 0:
-            notes = tuning.search(project, searched, budget, report=report)
+            notes = search(project, searched, budget, report=report)
         if open_test:
             report(0, 0, "open the test part")
-            tuning_results.open_test(project, searched)
+            results.open_test(project, searched)
         found = show(project, searched, notes=notes)
     return {**found, "seconds": round(time.monotonic() - begun, 1)}
 
 
 def show(project: Project, study: "Study", *, notes: Sequence[str] = ()) -> dict[str, Any]:
     """A study: its best settings, all trials, what mattered; pictures are drawn beside it."""
-    from training import tuning_plots, tuning_results
+    from training.tuning import plots, results
 
     facts, material = study.facts, study.bench.material
-    entries = tuning_results.history(study)
-    shares = tuning_results.importance(study)
+    entries = results.history(study)
+    shares = results.importance(study)
     title = f"Search {study.name!r} ({facts['sampler']})"
     pictures = {
         "history": study.home / "history.png",
         "importance": study.home / "importance.png",
     }
-    drawn = tuning_plots.draw_history(entries, title=title, metric=facts["metric"])
+    drawn = plots.draw_history(entries, title=title, metric=facts["metric"])
     files.write_bytes(pictures["history"], drawn)
-    drawn = tuning_plots.draw_importance(shares, title=f"{title}: which settings mattered")
+    drawn = plots.draw_importance(shares, title=f"{title}: which settings mattered")
     files.write_bytes(pictures["importance"], drawn)
     states = [entry.state for entry in entries]
     best = study.best()
     settings = study.write_best()
-    tested = tuning_results.openings(study)
+    tested = results.openings(study)
     return {
         "study": study.name,
         "kinds": list(study.kinds),
@@ -105,7 +105,7 @@ def show(project: Project, study: "Study", *, notes: Sequence[str] = ()) -> dict
             "value": best[1].value,
             "settings": study.settings(best[0], best[1].params).as_json(),
         },
-        "validation": tuning_results.judge(study),
+        "validation": results.judge(study),
         "history": [asdict(entry) for entry in entries],
         "importance": shares,
         "test": tested[-1] if tested else None,

@@ -310,7 +310,7 @@ def run_round(
     report: Report = silent,
 ) -> dict[str, Any]:
     """Runs the next round with Label Studio's people, or goes on with the interrupted one."""
-    from training import active_loop
+    from training.rounds import active_loop
 
     begun = time.monotonic()
     settings = active_loop.RoundSettings(strategy=strategy, budget=budget, reserve=reserve)

@@ -19,7 +19,7 @@ from curation.workspace import Project
 from labeling import consensus
 from tests import searchable
 from tests.catalog.rows import add_imported
-from training import out_of_fold
+from training.heads import out_of_fold
 
 NAMES = sorted(DETECTORS)
 

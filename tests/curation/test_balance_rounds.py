@@ -16,10 +16,10 @@ from curation.records import LabelRow, RoundRecord
 from curation.workspace import Project
 from tests.catalog.rows import add_label
 from tests.searchable import copied
-from training import active_loop, batch
 from training import runs as run_files
-from training.active_loop import RoundSettings
-from training.head import Head, fit_head
+from training.heads.head import Head, fit_head
+from training.rounds import active_loop, batch
+from training.rounds.active_loop import RoundSettings
 from training.settings import HeadSettings
 from training.strategies import Selection
 

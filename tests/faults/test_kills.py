@@ -26,7 +26,7 @@ from curation.catalog import images as image_rows
 from curation.workspace import Project
 from tests import engines
 from tests.fixtures_label_studio import LabelStudio
-from training.steps import STEPS
+from training.rounds.steps import STEPS
 from ui import demo, wiring
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data"

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from training.objective import Rows
+from training.finetuning.objective import Rows
 from training.settings import FineTuneSettings
 
 CLASSES = ("left", "right", "never")

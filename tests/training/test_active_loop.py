@@ -22,9 +22,9 @@ from labeling import consensus
 from tests import engines
 from tests.catalog.rows import add_imported
 from tests.fixtures_label_studio import LabelStudio
-from training import active_loop
-from training.active_loop import RoundSettings
-from training.steps import STEPS
+from training.rounds import active_loop
+from training.rounds.active_loop import RoundSettings
+from training.rounds.steps import STEPS
 from ui import demo, wiring
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data"

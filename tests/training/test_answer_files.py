@@ -10,9 +10,9 @@ import pytest
 
 from curation.errors import InputError
 from curation.tables import unguarded
-from training import answer_files
-from training.answer_files import Owner, Seen
-from training.answer_rows import Answer, Form
+from training.serving import answer_files
+from training.serving.answer_files import Owner, Seen
+from training.serving.answer_rows import Answer, Form
 
 FORM = Form(("cat", "=dog"), "single-label", top=1, probabilities=True)
 ANSWERS = [

@@ -8,8 +8,8 @@ from curation.augmentation import recipes
 from curation.errors import InputError, NotFound, TrainingError
 from tests.training import discs
 from tests.training.discs import CLASSES, QUICK
-from training import augmentation, trainer
-from training.finetuned import FineTuned
+from training.finetuning import augmentation, trainer
+from training.finetuning.finetuned import FineTuned
 from training.settings import FineTuneSettings
 
 CROP = (

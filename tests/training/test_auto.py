@@ -5,7 +5,7 @@ import torch
 
 from curation.errors import InputError, NotFound, TrainingError
 from training import auto
-from training.probe import Probe, Rate, Way
+from training.finetuning.probe import Probe, Rate, Way
 from training.settings import FineTuneSettings, HeadSettings, MlpSettings
 
 FASHION = {"images": 51_000, "classes": 10, "typical_side": 28, "validation": 9_000}

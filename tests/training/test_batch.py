@@ -12,8 +12,8 @@ from curation.records import RemoteAnswer, RoundRecord
 from curation.workspace import Project
 from labeling import consensus
 from tests.searchable import copied
-from training import active_loop
-from training.active_loop import RoundSettings
+from training.rounds import active_loop
+from training.rounds.active_loop import RoundSettings
 
 
 class People:

@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from curation.errors import TrainingError
 from training import calibration
-from training.head import to_probabilities
+from training.calibration import to_probabilities
 
 
 def draw(n: int, *, factor: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

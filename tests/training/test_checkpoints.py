@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from curation.errors import LabelloopError, TrainingError
-from training import checkpoints
+from training.finetuning import checkpoints
 
 
 def state(number: float) -> dict[str, torch.Tensor]:

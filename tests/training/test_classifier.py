@@ -15,9 +15,10 @@ from curation.errors import NotFound, TrainingError
 from curation.inference import Pixels
 from curation.workspace import Project
 from tests import trained
-from training import classifier, runs
-from training.finetuned import FineTuned
-from training.head import Head
+from training import runs
+from training.finetuning.finetuned import FineTuned
+from training.heads.head import Head
+from training.serving import classifier
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from curation.errors import NotFound, TrainingError
-from training import comparison
-from training.comparison import compare, mcnemar
 from training.evaluation import evaluate
+from training.judging import comparison
+from training.judging.comparison import compare, mcnemar
 
 CLASSES = ("a", "b", "c")
 

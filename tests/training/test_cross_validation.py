@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from curation import splits, workspace
 from curation.errors import Cancelled, TrainingError
 from tests.catalog.rows import add_images
-from training import cross_validation, evaluation
-from training.head import fit_head
+from training import evaluation
+from training.heads.head import fit_head
+from training.judging import cross_validation
 
 CLASSES = ("a", "b", "c")
 Matrix = NDArray[np.float64]

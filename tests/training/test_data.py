@@ -9,8 +9,8 @@ from PIL import Image
 from curation import inference
 from curation.backbones import Preprocessing
 from curation.errors import Cancelled, UnreadableImage
-from training import data
-from training.data import Images
+from training.finetuning import data
+from training.finetuning.data import Images
 
 HOW = Preprocessing(32, (0.5,) * 3, (0.5,) * 3)
 ONE = 32 * 32 * 3

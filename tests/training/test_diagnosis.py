@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from training import diagnosis, trainer
-from training.calibration import fit_temperature
+from training import diagnosis
+from training.calibration import fit_temperature, to_probabilities
 from training.diagnosis import Answers, Evidence, Finding, Share
 from training.diagnosis.evidence import look_at
-from training.head import fit_head, to_probabilities
-from training.mlp import fit_mlp
+from training.finetuning import trainer
+from training.heads.head import fit_head
+from training.heads.mlp_training import fit_mlp
 from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -249,7 +250,7 @@ def fine_tuned(tmp_path: Path, **settings: Any) -> list[Finding]:
             device="cpu",
         )
     )
-    from training.finetuned import FineTuned
+    from training.finetuning.finetuned import FineTuned
 
     model = FineTuned.load(tmp_path / "run" / trainer.MODEL)
     seen = Evidence(

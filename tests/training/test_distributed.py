@@ -15,8 +15,9 @@ from curation.errors import Cancelled, TrainingError
 from curation.workspace import Project
 from tests.training import together
 from tests.ui import commands
-from training import distributed, experiments, runs
+from training import experiments, runs
 from training.experiments import Asked
+from training.finetuning import distributed
 
 
 @pytest.fixture(scope="module")

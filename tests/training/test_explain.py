@@ -22,11 +22,12 @@ from curation.errors import InputError, NotFound, TrainingError
 from curation.records import LabelRow
 from curation.workspace import Project
 from tests import trained
-from training import classifier, frozen, material, runs
+from training import frozen, material, runs
 from training.explain import explain, eyes, gallery, heat, mistakes, nearest, rows
 from training.explain.heat import Eye
-from training.head import fit_head
-from training.network import tensor
+from training.finetuning.network import tensor
+from training.heads.head import fit_head
+from training.serving import classifier
 
 HOW = Preprocessing(64, (0.5,) * 3, (0.25,) * 3)
 CPU = torch.device("cpu")

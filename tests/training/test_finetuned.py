@@ -10,8 +10,8 @@ from curation import inference
 from curation.errors import TrainingError
 from tests.training import discs
 from tests.training.discs import CLASSES, QUICK
-from training import network
-from training.finetuned import FineTuned
+from training.finetuning import network
+from training.finetuning.finetuned import FineTuned
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import pytest
 from numpy.typing import NDArray
 
 from curation.errors import TrainingError
-from training import forecast
-from training.learning_curve import LearningCurve, of_answers
+from training.judging import forecast
+from training.judging.learning_curve import LearningCurve, of_answers
 
 LAW = (0.95, 1.5, 0.5)
 

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from curation.errors import TrainingError
-from training import logistic
-from training.head import Head, fit_head
+from training.heads import logistic
+from training.heads.head import Head, fit_head
 from training.settings import HeadSettings
 
 CLASSES = ("ok", "scratch", "dent")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from curation.errors import TrainingError
-from training import judge
+from training.heads import judge
 
 
 def test_learn__never_saw_the_originals_nor_their_copies() -> None:

@@ -4,8 +4,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from curation.errors import Cancelled, TrainingError
-from training import learning_curve
-from training.head import fit_head
+from training.heads.head import fit_head
+from training.judging import learning_curve
 
 Rows = NDArray[np.int64]
 

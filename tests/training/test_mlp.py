@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from curation.errors import Cancelled, TrainingError
-from training.head import fit_head
-from training.mlp import Mlp, fit_mlp, run
+from training.heads.head import fit_head
+from training.heads.mlp import Mlp
+from training.heads.mlp_training import fit_mlp, run
 from training.settings import MlpSettings
 
 CLASSES = ("inside", "outside", "never")

@@ -15,7 +15,8 @@ from curation.catalog import runs as run_rows
 from curation.errors import InputError
 from curation.workspace import Project
 from tests import engines, trained
-from training import classifier, model_files, runs
+from training import runs
+from training.serving import classifier, model_files
 
 
 @pytest.fixture

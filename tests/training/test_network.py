@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from curation.errors import BackboneError, TrainingError
 from tests.training import discs
 from tests.training.discs import QUICK
-from training import network
+from training.finetuning import network
 
 
 def build(folder: Path, backbone: str, **change: float | str | bool) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from curation.errors import TrainingError
-from training.objective import Objective, Rows
+from training.finetuning.objective import Objective, Rows
 from training.settings import FineTuneSettings
 
 CLASSES = ("a", "b", "c")

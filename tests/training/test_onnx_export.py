@@ -13,9 +13,9 @@ from curation import inference
 from curation.errors import TrainingError
 from curation.workspace import Project
 from tests import trained
-from training import classifier, onnx_export, prediction
-from training.classifier import Stored
-from training.head import Head
+from training.heads.head import Head
+from training.serving import classifier, onnx_export, prediction
+from training.serving.classifier import Stored
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from curation.errors import TrainingError
-from training import out_of_fold
+from training.heads import out_of_fold
 
 
 def clusters(

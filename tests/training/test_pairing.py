@@ -12,7 +12,8 @@ from curation.catalog import runs as run_rows
 from curation.errors import TrainingError
 from curation.workspace import Project
 from tests import trained
-from training import material, pairing, runs
+from training import material, runs
+from training.judging import pairing
 
 
 @pytest.fixture(scope="module")

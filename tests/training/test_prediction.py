@@ -16,8 +16,8 @@ from curation import inference
 from curation.errors import Cancelled, InputError
 from curation.workspace import Project
 from tests import trained
-from training import classifier, prediction
-from training.classifier import Classifier
+from training.serving import classifier, prediction
+from training.serving.classifier import Classifier
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from curation.errors import BackboneError
-from training import probe
-from training.probe import Probe, Rate, Way
+from training.finetuning import probe
+from training.finetuning.probe import Probe, Rate, Way
 from training.settings import FineTuneSettings
 
 PLAIN, FIRST, BF16 = Way("fp32", True), Way("fp32", False), Way("bf16", True)

@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_images
 
 from curation.errors import NotFound, TrainingError
 from tests import searchable
-from training import corruptions, robustness
+from training.judging import corruptions, robustness
 
 Pixels = NDArray[np.uint8]
 

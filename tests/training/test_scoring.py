@@ -7,9 +7,10 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
 from curation import backbones
 from tests.training import discs
-from training import scoring
-from training.data import Images
-from training.objective import Rows
+from training import steering
+from training.finetuning import scoring
+from training.finetuning.data import Images
+from training.finetuning.objective import Rows
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label"])
@@ -50,7 +51,7 @@ def test_score__as_scikit_learn(task: str, tmp_path: Path) -> None:
 
 def test_is_better__by_metric_then_by_loss() -> None:
     low, high = {"macro_f1": 0.5, "loss": 2.0}, {"macro_f1": 0.6, "loss": 3.0}
-    assert scoring.is_better(high, low, metric="macro-f1")
-    assert not scoring.is_better(high, low, metric="log-loss")
-    assert scoring.is_better({**low, "loss": 1.9}, low, metric="macro-f1")
-    assert not scoring.is_better(low, low, metric="macro-f1")
+    assert steering.is_better(high, low, metric="macro-f1")
+    assert not steering.is_better(high, low, metric="log-loss")
+    assert steering.is_better({**low, "loss": 1.9}, low, metric="macro-f1")
+    assert not steering.is_better(low, low, metric="macro-f1")

@@ -12,10 +12,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from curation.errors import Cancelled, InputError, NeedsModel, SelectionError
-from training import curves as learning_curves
-from training.simulate import Curve, Plan, notes, run, set_aside
+from training.rounds import curves as learning_curves
+from training.rounds.simulate import Curve, Plan, notes, run, set_aside
+from training.rounds.truth import Trial, load
 from training.strategies import STRATEGIES
-from training.truth import Trial, load
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data"
 PLAN = Plan(rounds=4, budget=10, seeds=3, strategies=("random", "margin", "max-herding"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training import strength
+from training.heads import strength
 from training.settings import HeadSettings
 
 CLASSES = ("a", "b")

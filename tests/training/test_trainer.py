@@ -18,11 +18,11 @@ from curation.errors import Cancelled, TrainingError, UnreadableImage
 from curation.progress import silent
 from tests.training import discs
 from tests.training.discs import CLASSES, QUICK
-from training import checkpoints, distributed, trainer
-from training.finetuned import FineTuned
-from training.objective import Rows
+from training.finetuning import checkpoints, distributed, trainer
+from training.finetuning.finetuned import FineTuned
+from training.finetuning.objective import Rows
+from training.finetuning.trainer import Epoch
 from training.settings import FineTuneSettings
-from training.trainer import Epoch
 
 ALL_ON = replace(
     QUICK,
@@ -159,7 +159,7 @@ class Child:
     def __init__(self, *job: Any, env: dict[str, str] | None = None) -> None:
         # Forked from a process that has only imported things: a fresh one takes many seconds.
         processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["training.trainer", "albumentations"])
+        processes.set_forkserver_preload(["training.finetuning.trainer", "albumentations"])
         self.pipe, end = processes.Pipe()
         self.process = processes.Process(target=work, args=(*job, end, env or {}))
         self.process.start()

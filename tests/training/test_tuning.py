@@ -10,10 +10,10 @@ from curation import workspace as workspaces
 from curation.errors import Cancelled, InputError, NotFound, TrainingError
 from curation.workspace import Project
 from tests.ui import commands
-from training import search_space, studies, tuning
 from training.settings import KINDS
-from training.studies import Asked, Study
-from training.tuning import Budget
+from training.tuning import search_space, studies
+from training.tuning.search import Budget, search
+from training.tuning.studies import Asked, Study
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +47,21 @@ def test_search__in_parts_draws_what_it_draws_in_one_go(
     project: Project, begun: Begin, sampler: str
 ) -> None:
     whole, parts = (begun(f"{sampler}-{n}", sampler=sampler) for n in ("whole", "parts"))
-    tuning.search(project, whole, Budget(trials=7))
+    search(project, whole, Budget(trials=7))
     for trials in (2, 5):
-        tuning.search(project, parts, Budget(trials=trials))
+        search(project, parts, Budget(trials=trials))
     assert drawn(whole) == drawn(parts) and len(drawn(whole)) == 7
     assert len({str(params) for params in drawn(whole)}) == 7
 
 
 def test_search__the_whole_grid_and_no_point_twice(project: Project, begun: Begin) -> None:
     study = begun("grid", sampler="grid")
-    assert tuning.search(project, study, Budget(trials=5)) == []
-    (note,) = tuning.search(project, study, Budget(trials=100))
+    assert search(project, study, Budget(trials=5)) == []
+    (note,) = search(project, study, Budget(trials=100))
     assert "grid of head has been tried as a whole" in note
     points = search_space.grid(study.space("head"), seed=3)
     assert sorted(map(str, drawn(study))) == sorted(map(str, points))
-    tuning.search(project, study, Budget(trials=100))
+    search(project, study, Budget(trials=100))
     assert len(drawn(study)) == len(points)
 
 
@@ -72,15 +72,15 @@ def test_search__trials_that_did_not_end_fail_and_are_repeated(
     # What a kill leaves: a trial that nobody works on.
     killed = study.trials("mlp").ask()
     search_space.suggest(killed, "mlp", study.space("mlp"), study.facts["base"]["mlp"])
-    (note,) = tuning.search(project, study, Budget(trials=1))
+    (note,) = search(project, study, Budget(trials=1))
     assert "killed" in note
 
     def stop(done: int, total: int, says: str) -> None:
         raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        tuning.search(project, study, Budget(trials=3), report=stop)
-    tuning.search(project, study, Budget(trials=1))
+        search(project, study, Budget(trials=3), report=stop)
+    search(project, study, Budget(trials=1))
     dead, again, stopped, once_more = study.trials("mlp").get_trials()
     assert [one.state for one in (dead, stopped)] == [TrialState.FAIL] * 2
     assert stopped.user_attrs["says"] == "stopped"
@@ -99,35 +99,35 @@ def test_search__hopeless_trials_are_pruned(project: Project, begun: Begin) -> N
     of_kind.enqueue_trial(
         {**sound, "batch-size": 512, "label-smoothing": 0.1, "learning-rate": 1e-4}
     )
-    tuning.search(project, study, Budget(trials=7))
+    search(project, study, Budget(trials=7))
     states = [trial.state for trial in study.trials("mlp").get_trials()]
     assert states[:5] == [TrialState.COMPLETE] * 5 and states[-1] == TrialState.PRUNED
     assert len(study.trials("mlp").get_trials()[-1].intermediate_values) < 30
 
 
 def test_search__the_best_model_is_that_of_the_best_trial(project: Project, begun: Begin) -> None:
-    from training import tuning_results
+    from training.tuning import results
 
     study = begun("best", kind="mlp", sampler="random")
-    tuning.search(project, study, Budget(trials=3))
+    search(project, study, Budget(trials=3))
     best = study.best()
     assert best is not None
-    figure = tuning_results.judge(study)["balanced_accuracy"]
+    figure = results.judge(study)["balanced_accuracy"]
     assert figure["value"] == pytest.approx(best[1].value)
 
 
 def test_search__time_is_over(project: Project, begun: Begin) -> None:
     study = begun("late", kind="mlp")
-    tuning.search(project, study, Budget(minutes=1e-6))
+    search(project, study, Budget(minutes=1e-6))
     assert study.best() is None
-    tuning.search(project, study, Budget(trials=50, minutes=0.05))
+    search(project, study, Budget(trials=50, minutes=0.05))
     assert 0 < len(drawn(study, "mlp")) < 50
 
 
 @pytest.mark.slow
 def test_search__in_two_processes(project: Project, begun: Begin) -> None:
     study = begun("together")
-    tuning.search(project, study, Budget(trials=5, workers=2))
+    search(project, study, Budget(trials=5, workers=2))
     found = study.trials("head").get_trials()
     assert [trial.state for trial in found] == [TrialState.COMPLETE] * 5
     assert len({str(trial.params) for trial in found}) == 5
@@ -136,7 +136,7 @@ def test_search__in_two_processes(project: Project, begun: Begin) -> None:
 def test_search__another_process_is_at_it(project: Project, begun: Begin) -> None:
     study = begun("taken")
     with study.alone(), pytest.raises(TrainingError, match="Another process works on"):
-        tuning.search(project, study, Budget(trials=1))
+        search(project, study, Budget(trials=1))
 
 
 def test_begin__what_cannot_be_searched(project: Project, begun: Begin) -> None:
@@ -174,7 +174,7 @@ def test_spaces__hold_settings_of_their_kind_and_their_grid(kind: str) -> None:
 def test_search__fine_tuning(project: Project, begun: Begin) -> None:
     study = begun("fine", kind="fine-tune")
     study.facts["base"]["fine-tune"] |= {"epochs": 2, "input-size": 64}
-    tuning.search(project, study, Budget(trials=2))
+    search(project, study, Budget(trials=2))
     assert study.best() is not None
     assert (study.home / "fine-tune.safetensors").stat().st_size > 10_000_000
     assert not list((study.home / "trials").iterdir())

@@ -10,7 +10,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn import functional
 
-from training import distributed
+from training.finetuning import distributed
 
 IMAGES, CLASSES = 39, 3
 STEPS = 6

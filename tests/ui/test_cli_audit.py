@@ -19,7 +19,7 @@ from curation.catalog import images, labels
 from curation.errors import InputError
 from tests.ui import commands
 from tests.ui.commands import asked, run
-from training import out_of_fold
+from training.heads import out_of_fold
 
 # The sample data ----------------------------------------------------------------------------------
 

@@ -102,6 +102,6 @@ def test_tune__from_python(shop: Path) -> None:
     found = labelloop.open(shop).tune(kind="head", sampler="grid", study="grid", trials=2)
     assert found["trials"]["done"] == 2 and found["kinds"] == ["head"]
     with pytest.raises(NotFound):
-        from training import studies
+        from training.tuning import studies
 
         studies.find(workspaces.project(workspaces.open(shop)), "none")

@@ -17,7 +17,7 @@ from curation.errors import UnreadableImage
 from curation.intervals import wilson
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training.head import to_probabilities
+from training.calibration import to_probabilities
 from training.material import Material
 from training.settings import HeadSettings, Settings
 

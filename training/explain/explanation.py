@@ -11,9 +11,9 @@ from curation.errors import InputError, NotFound, UnreadableImage
 from curation.inference import Pixels
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import classifier
 from training.explain import eyes, heat, nearest, pictures, rows
 from training.explain.nearest import Neighbour
+from training.serving import classifier
 
 SHOWN = 5
 """Classes that are named, the likeliest first."""

@@ -12,12 +12,13 @@ from torch.nn import functional
 from curation import backbones
 from curation.backbones import Backbone
 from curation.inference import Pixels, TorchEngine
-from training.classifier import Stored
+from training.calibration import to_probabilities
 from training.explain.heat import Eye
-from training.finetuned import FineTuned
-from training.head import Head, to_probabilities
-from training.mlp import Mlp
-from training.network import tensor
+from training.finetuning.finetuned import FineTuned
+from training.finetuning.network import tensor
+from training.heads.head import Head
+from training.heads.mlp import Mlp
+from training.serving.classifier import Stored
 
 
 def open(stored: Stored) -> Eye:

@@ -16,7 +16,7 @@ from torch import nn
 from curation.backbones import Preprocessing
 from curation.errors import TrainingError
 from curation.inference import Pixels
-from training.network import Input, tensor
+from training.finetuning.network import Input, tensor
 
 Heat = NDArray[np.float32]
 

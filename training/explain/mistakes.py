@@ -11,11 +11,12 @@ from curation.catalog import images as image_rows
 from curation.errors import NotFound, TrainingError
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import classifier, fitting, prediction
-from training.classifier import Stored
+from training import fitting
 from training.explain import rows
 from training.explain.rows import Labeled
-from training.finetuned import FineTuned
+from training.finetuning.finetuned import FineTuned
+from training.serving import classifier, prediction
+from training.serving.classifier import Stored
 
 _CALLED = 0.5
 

@@ -13,9 +13,9 @@ from curation.inference import Pixels, TorchEngine
 from curation.progress import Report, silent
 from curation.workspace import Project
 from training import fitting, runs
-from training.classifier import Stored
 from training.explain.rows import Labeled
-from training.finetuned import FineTuned
+from training.finetuning.finetuned import FineTuned
+from training.serving.classifier import Stored
 
 FOLDER = "features"
 """Of a run: what its fine-tuned network sees of its training images, made when it is asked for."""

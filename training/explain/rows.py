@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from curation.errors import InputError, TrainingError
 from curation.workspace import Project
-from training import frozen, learner, runs
+from training import frozen, runs
 from training import material as materials
+from training.targets import to_targets
 
 PARTS = ("train", "validation", "test")
 _HALVES = {"validation": "calibration", "test": "holdout"}
@@ -66,7 +67,7 @@ def of(project: Project, run_id: str, part: str) -> Labeled:
         labels = [row.classes for row in rows]
         return Labeled(
             np.array([row.image_id for row in rows], dtype=np.int64),
-            learner.targets(labels, record.class_ids, task=record.task),
+            to_targets(labels, record.class_ids, task=record.task),
             record.classes,
         )
     if not (home / runs.ROWS).exists():

@@ -9,8 +9,8 @@ import numpy as np
 from curation import files
 from curation.errors import TrainingError
 from curation.workspace import Project
-from training import learner
 from training.material.records import PARTS, Material, Part, Row
+from training.targets import to_targets
 
 NAME = "rows.parquet"
 _READ = ["image_id", "group_id", "part", "classes", "weight"]
@@ -42,7 +42,7 @@ def load(project: Project, folder: Path, about: Mapping[str, Any]) -> Material:
     numbers = {name: number for number, name in enumerate(classes)}
     part_of = np.asarray(table["part"].to_pylist())
     indices = [tuple(numbers[name] for name in names) for names in table["classes"].to_pylist()]
-    targets = learner.targets(indices, range(len(classes)), task=task)
+    targets = to_targets(indices, range(len(classes)), task=task)
     ids, groups, weights = (
         table[column].to_numpy() for column in ("image_id", "group_id", "weight")
     )

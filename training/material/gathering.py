@@ -12,10 +12,10 @@ from curation.errors import TrainingError
 from curation.progress import Report
 from curation.records import LabelRow
 from curation.workspace import Project
-from training import learner
 from training.material import parts as dividing
 from training.material.parts import DRAWN, LEAST_GROUPS, STEERS
 from training.material.records import PARTS, Material, Part, Row
+from training.targets import to_targets
 
 
 def gather(project: Project, report: Report) -> tuple[Material, list[Row]]:
@@ -115,7 +115,7 @@ def _part(rows: Sequence[LabelRow], class_ids: Sequence[int], task: str) -> Part
     width = (0,) if task == "single-label" else (0, len(class_ids))
     return Part(
         ids=np.array([row.image_id for row in rows], dtype=np.int64),
-        targets=learner.targets([row.classes for row in rows], class_ids, task=task)
+        targets=to_targets([row.classes for row in rows], class_ids, task=task)
         if rows
         else np.zeros(width, dtype=np.int64),
         groups=np.array([row.group_id for row in rows], dtype=np.int64),

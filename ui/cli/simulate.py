@@ -77,8 +77,8 @@ def simulate(
     Example: labelloop simulate --truth sample_data/truth.csv --test sample_data/test.csv
     --rounds 10 --budget 30 --seeds 20 --strategies random,margin,max-herding
     """
-    from training import simulate as simulation
-    from training.truth import load
+    from training.rounds import simulate as simulation
+    from training.rounds.truth import load
 
     if workers is not None and workers < 1:
         raise typer.BadParameter(f"--workers is {workers}; give at least 1.")
@@ -110,8 +110,8 @@ def _written(
 ) -> tuple[dict[str, Any], list[str]]:
     """Writes both files; what is printed, as JSON and as lines."""
     from curation import files
-    from training import curves as learning_curves
-    from training import simulate as simulation
+    from training.rounds import curves as learning_curves
+    from training.rounds import simulate as simulation
 
     summary = learning_curves.summarise(curves)
     notes = simulation.notes(trial, plan, curves)

@@ -15,7 +15,7 @@ from curation.catalog import images, labels
 from curation.errors import InputError
 from curation.workspace import Project
 from tests import engines, searchable
-from training import judge
+from training.heads import judge
 
 EACH = 25
 HEAD = 'name = "x"\nversion = 1\n'

@@ -5,7 +5,7 @@ from curation.bias.evidence import Evidence, with_model
 from curation.bias.slices import Slices
 from curation.bias.table import holm
 from tests.curation.bias.made import evidence, sliced
-from training import out_of_fold
+from training.heads import out_of_fold
 
 CLASSES = 3
 

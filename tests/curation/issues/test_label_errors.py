@@ -13,7 +13,7 @@ from curation.issues import label_errors
 from curation.issues.evidence import Evidence
 from curation.records import LabelRow, Task
 from curation.scan import ScanStore
-from training import out_of_fold
+from training.heads import out_of_fold
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

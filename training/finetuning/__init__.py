@@ -1,0 +1,1 @@
+"""Training a backbone's own weights: data, network, objective, epochs, checkpoints."""

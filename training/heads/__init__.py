@@ -1,0 +1,1 @@
+"""Classifiers on cached embeddings: a linear head, an MLP, and predictions out of fold."""

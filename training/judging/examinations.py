@@ -1,0 +1,318 @@
+"""Questions about models that take longer than a training's own figures.
+
+How robust is a run's model? How good are such models, judged by cross-validation? What would more
+labels bring? None of them learns from the test part, and the last two do not look at it.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation import features, splits
+from curation.catalog import runs as run_rows
+from curation.errors import InputError, TrainingError
+from curation.progress import Report, silent
+from curation.workspace import Project
+from training import auto, fitting, runs
+from training import material as materials
+from training.calibration import to_probabilities
+from training.finetuning.data import Images
+from training.heads.head import fit_head
+from training.judging import cross_validation, forecast, learning_curve, robustness
+from training.judging.cross_validation import CrossValidation, Rows
+from training.judging.forecast import Forecast
+from training.judging.learning_curve import LearningCurve
+from training.judging.robustness import Robustness
+from training.material import Material, Part
+from training.serving import classifier
+from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings
+
+MOST_JUDGED = 1_000
+"""Images of the test part that are corrupted, each in 27 ways."""
+
+_CHOICE, _CORRUPTION, _FIGURES, _CURVE = 0x20, 0x21, 0x22, 0x23
+"""Tell random numbers of one seed apart."""
+
+
+def robust(
+    project: Project, run_id: str, *, most: int = MOST_JUDGED, report: Report = silent
+) -> Robustness:
+    """How much a run's model loses on its test part under named corruptions; kept with the run.
+
+    Args:
+        project: whose run it is.
+        run_id: of the run.
+        most: images, a random part of the test part.
+        report: told of the progress.
+
+    Raises:
+        NotFound: there is no such run.
+        TrainingError: it has no model, or no test part.
+        UnreadableImage: a file is gone.
+    """
+    model = classifier.open(project, run_id)
+    with project.catalog.read() as connection:
+        row = run_rows.get(connection, run_id)
+    about = row["about"]
+    if "material" not in about:
+        raise TrainingError(
+            f"{run_id} belongs to a round and has no test part of its own. Train a model with "
+            "`labelloop train` for it."
+        )
+    test = materials.load(project, runs.folder(project, run_id), about["material"]).test
+    if not len(test):
+        raise TrainingError(
+            f"{run_id} was trained without a test part. Label more images, or make one with "
+            "`labelloop split`, and train again."
+        )
+    drawn = np.random.default_rng([row["seed"], _CHOICE]).permutation(len(test))[:most]
+    chosen = np.sort(drawn)
+    paths = materials.paths(project, test.ids[chosen].tolist())
+    images = Images(paths, model.preprocessing, cache_bytes=0)
+    starts = range(0, len(chosen), model.batch)
+    order = (np.arange(start, min(start + model.batch, len(chosen))) for start in starts)
+    found = robustness.judge(
+        model.logits_of,
+        images.batches(order),
+        test.targets[chosen],
+        seed=row["seed"] + _CORRUPTION,
+        ids=test.ids[chosen],
+        report=report,
+    )
+    with project.catalog.write() as connection:
+        about = run_rows.get(connection, run_id)["about"]
+        run_rows.update_run(
+            connection,
+            run_id,
+            state=row["state"],
+            about={**about, "robustness": found.as_json()},
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """What `cross_validate` found: settings with their reasons, and the figures."""
+
+    settings: Settings
+    reasons: tuple[str, ...]
+    found: CrossValidation
+    images: int
+
+
+def cross_validate(
+    project: Project,
+    *,
+    kind: str = "auto",
+    asked: Mapping[str, Any] | None = None,
+    folds: int = 5,
+    split: str = "",
+    minutes: float | None = None,
+    report: Report = silent,
+) -> CrossValidated:
+    """Judges each label by a model that saw neither it nor a copy of it.
+
+    The test part stays out, unless a split made of folds is named, which decides alone.
+
+    Args:
+        project: whose labels they are.
+        kind: as in `experiments.Asked`.
+        asked: settings that stand.
+        folds: how many, by group.
+        split: name of a split made of folds, in place of `folds`.
+        minutes: that all folds of a fine-tuning may take together.
+        report: told of the progress.
+
+    Raises:
+        TrainingError: fewer than two groups, or labels that allow no model.
+        NotFound, InputError: there is no such split, or it has no folds.
+    """
+    if folds < 2:
+        raise InputError(f"--folds is {folds}; give at least 2.")
+    prepared = features.prepare(project, report=report)
+    material = materials.gather(project, report=report)
+    parts = [material.train, material.validation, *([material.test] if split else [])]
+    whole = materials.joined(parts)
+    if split:
+        fold_of, names = cross_validation.of_split(splits.folds(project, split), whole.ids)
+    else:
+        fold_of, names = cross_validation.assign(whole.targets, whole.groups, folds=folds), None
+    count = int(fold_of.max()) + 1
+    allowed = None if minutes is None else minutes / count
+    chosen = auto.choose(
+        kind,
+        images=len(whole) * (count - 1) // count,
+        classes=len(material.classes),
+        task=material.task,
+        typical_side=material.side,
+        minutes=allowed or auto.MINUTES / count,
+        asked=asked,
+    )
+    seed = project.record.seed
+    facts = {"fingerprint": prepared.fingerprint, "backbone": prepared.backbone}
+    with _folder(project) as home:
+        fit = _fitter(project, material, whole, chosen.settings, facts, home, report)
+        found = cross_validation.run(
+            fit,
+            whole.targets,
+            fold_of,
+            classes=material.classes,
+            rng=np.random.default_rng([seed, _FIGURES]),
+            names=names,
+            report=report,
+        )
+    return CrossValidated(chosen.settings, chosen.reasons, found, len(whole))
+
+
+def foresee(
+    project: Project,
+    *,
+    more: int = 100,
+    target: float | None = None,
+    metric: str = "accuracy",
+    report: Report = silent,
+) -> tuple[LearningCurve, Forecast]:
+    """What more labels would bring, from heads trained on growing parts of those there are.
+
+    Args:
+        project: whose labels they are.
+        more: labels.
+        target: score, above 0 to 1; that of the project's goal if it is of this metric.
+        metric: accuracy or balanced-accuracy.
+        report: told of the progress.
+
+    Raises:
+        TrainingError: too few labels, or no validation part to judge by.
+    """
+    prepared = features.prepare(project, report=report)
+    material = materials.gather(project, report=report)
+    if not len(material.validation):
+        raise TrainingError(
+            f"A forecast takes a validation part, and {len(material.train):,} labels are too few "
+            "for one. Label more images."
+        )
+    goal = project.record.target
+    if target is None and goal is not None and goal.metric == metric:
+        target = goal.value
+    whole = materials.joined([material.train, material.validation])
+    facts = {"fingerprint": prepared.fingerprint, "backbone": prepared.backbone}
+    rows = np.arange(len(whole))
+    seed = project.record.seed
+    curve = learning_curve.measure(
+        _on_embeddings(project, material, whole, HeadSettings(), facts),
+        whole.targets,
+        whole.groups,
+        rows[: len(material.train)],
+        rows[len(material.train) :],
+        rng=np.random.default_rng([seed, _CURVE]),
+        metric=metric,
+        report=report,
+    )
+    rng = np.random.default_rng([seed, _CURVE, 1])
+    return curve, forecast.forecast(curve, rng=rng, more=more, target=target)
+
+
+@contextmanager
+def _folder(project: Project) -> Iterator[Path]:
+    """Where fine-tuning keeps its models of folds, which nobody wants afterwards."""
+    home = project.workspace.folder("runs") / f".cross-validation-p{project.id}"
+    shutil.rmtree(home, ignore_errors=True)
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _fitter(
+    project: Project,
+    material: Material,
+    whole: Part,
+    settings: Settings,
+    facts: dict[str, Any],
+    home: Path,
+    report: Report,
+) -> cross_validation.Fit:
+    if isinstance(settings, FineTuneSettings):
+        return _on_files(project, material, whole, settings, home, report)
+    return _on_embeddings(project, material, whole, settings, facts)
+
+
+def _on_embeddings(
+    project: Project,
+    material: Material,
+    whole: Part,
+    settings: Settings,
+    facts: dict[str, Any],
+) -> cross_validation.Fit:
+    X = fitting.store_of(project, facts).read(whole.ids.tolist())
+    given: dict[str, Any] = {
+        "classes": material.classes,
+        "task": material.task,
+        "class_weight": material.class_weight,
+    }
+
+    def fit(rows: Rows) -> Callable[[Rows], NDArray[np.float64]]:
+        y, weight = whole.targets[rows], whole.weights[rows]
+        model: Any
+        if isinstance(settings, MlpSettings):
+            from training.heads.mlp_training import fit_mlp
+
+            seed = project.record.seed
+            model, _ = fit_mlp(
+                X[rows], y, settings=settings, sample_weight=weight, seed=seed, **given
+            )
+        else:
+            assert isinstance(settings, HeadSettings)
+            model = fit_head(X[rows], y, settings=settings, sample_weight=weight, **given)
+        return lambda held: np.asarray(model.probabilities(X[held]))
+
+    return fit
+
+
+def _on_files(
+    project: Project,
+    material: Material,
+    whole: Part,
+    settings: FineTuneSettings,
+    home: Path,
+    report: Report,
+) -> cross_validation.Fit:
+    from training.finetuning import trainer
+    from training.finetuning.finetuned import FineTuned
+
+    paths = materials.paths(project, whole.ids.tolist())
+
+    def fit(rows: Rows) -> Callable[[Rows], NDArray[np.float64]]:
+        folder = home / f"{int(rows.sum())}-{len(rows)}"
+        learned = trainer.Rows(
+            [paths[row] for row in rows.tolist()], whole.targets[rows], whole.weights[rows]
+        )
+        for _ in trainer.run(
+            learned,
+            None,
+            classes=material.classes,
+            task=material.task,
+            settings=settings,
+            seed=project.record.seed,
+            folder=folder,
+            class_weight=material.class_weight,
+            weights=Path(settings.weights) if settings.weights else None,
+            report=report,
+        ):
+            pass
+        model = FineTuned.load(folder / trainer.MODEL)
+        shutil.rmtree(folder)
+
+        def predict(held: Rows) -> NDArray[np.float64]:
+            logits = model.logits([paths[row] for row in held.tolist()])
+            return to_probabilities(logits, task=material.task)
+
+        return predict
+
+    return fit

@@ -1,0 +1,1 @@
+"""Active learning: the round that chooses what people label next, and its simulation."""

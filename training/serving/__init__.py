@@ -1,0 +1,1 @@
+"""Models at work: predictions for any number of images, and model files in and out."""

@@ -1,0 +1,248 @@
+"""Files of a model's answers: rows are added as they come, and a killed process is gone on for.
+
+A row is there completely or not at all: what a kill left of the last one is cut off. Beside the
+file stands `NAME.json`, which says whose answers these are; a file with those of another model is
+not gone on with.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from curation import files
+from curation.errors import InputError
+from training.serving.answer_rows import LINES, Answer, Form, Lines
+
+FLUSH_SECONDS = 2.0
+"""At most so much work is lost where the power fails."""
+
+_LONGEST = 1 << 24
+"""Bytes; what is longer is no row."""
+
+_BLOCK = 10_000
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose answers a file holds; what differs from what is asked now keeps it from going on.
+
+    Attributes:
+        run: of the model.
+        model: its identity.
+        source: where the images are.
+        form: of the rows.
+    """
+
+    run: str
+    model: str
+    source: str
+    form: Form
+
+
+class Seen:
+    """Names that were met, at 8 bytes each: 64 bits of a hash, sorted, and the newest in a set."""
+
+    def __init__(self) -> None:
+        self._sorted = np.empty(0, np.uint64)
+        self._newest: set[int] = set()
+
+    def add(self, name: str) -> bool:
+        """Whether it is new."""
+        # A name may hold halves of surrogate pairs, where a file system is not UTF-8.
+        text = name.encode("utf-8", errors="surrogatepass")
+        key = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+        place = int(np.searchsorted(self._sorted, np.uint64(key)))
+        is_known = place < len(self._sorted) and int(self._sorted[place]) == key
+        if is_known or key in self._newest:
+            return False
+        self._newest.add(key)
+        if len(self._newest) >= 100_000:
+            newest = np.fromiter(self._newest, np.uint64, len(self._newest))
+            self._sorted = np.sort(np.concatenate([self._sorted, newest]), kind="stable")
+            self._newest.clear()
+        return True
+
+
+class AnswerFile:
+    """Answers on their way to a file.
+
+    Attributes:
+        seen: the images that are in it.
+        rows: how many.
+        rejected: of them.
+    """
+
+    def __init__(self, file: IO[bytes], lines: Lines, form: Form) -> None:
+        self.seen = Seen()
+        self.rows = 0
+        self.rejected = 0
+        self._file = file
+        self._lines = lines
+        self._form = form
+        self._since = time.monotonic()
+        self._go_on()
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Writes rows."""
+        self._file.write(b"".join(self._lines.line(self._form, answer) for answer in answers))
+        self._file.flush()  # to the system, which keeps it when this process is killed
+        self.rows += len(answers)
+        self.rejected += sum(bool(answer.rejected) for answer in answers)
+        if time.monotonic() - self._since >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Returns once all rows are on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._since = time.monotonic()
+
+    def _go_on(self) -> None:
+        """Reads which images are there, and cuts off what is not a whole row."""
+        whole, head = 0, self._lines.head(self._form)
+        self._file.seek(0)
+        for record in _records(self._file, self._lines):
+            if whole or not head:
+                try:
+                    name, is_rejected = self._lines.read(self._form, record)
+                except ValueError:
+                    break
+                self.seen.add(name)
+                self.rows += 1
+                self.rejected += is_rejected
+            elif record != head:
+                break
+            whole += len(record)
+        self._file.truncate(whole)
+        self._file.seek(whole)
+        if not whole:
+            self._file.write(head)
+
+
+def _records(file: IO[bytes], lines: Lines) -> Iterator[bytes]:
+    """The whole rows; one may hold line ends within quotes."""
+    text = b""
+    for line in file:
+        text += line
+        if len(text) > _LONGEST:
+            return
+        if lines.is_whole(text):
+            yield text
+            text = b""
+
+
+@contextmanager
+def opened(out: Path, owner: Owner) -> Iterator[AnswerFile]:
+    """The file to add answers to, a new one or the one that an earlier call did not finish.
+
+    Leaving the block well ends the file; an error leaves it to be gone on with.
+
+    Raises:
+        InputError: the ending is unknown, the file is another's, or another process writes it.
+        LabelloopError: it cannot be written.
+    """
+    lines = LINES.get(out.suffix.lower())
+    if lines is None:
+        raise InputError(f"--out {out}: end its name in {', '.join(LINES)}.")
+    is_parquet = out.suffix.lower() == ".parquet"
+    journal = out.with_name(f"{out.name}.partial") if is_parquet else out
+    _check(out, journal, owner)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with journal.open("a+b") as file:
+            _lock(file, out)
+            files.write_json(_beside(out), asdict(owner))
+            answers = AnswerFile(file, lines, owner.form)
+            try:
+                yield answers
+            finally:
+                answers.flush()
+            if is_parquet:
+                _to_parquet(journal, out, owner.form)
+                journal.unlink()
+        counts = {"images": answers.rows, "rejected": answers.rejected}
+        files.write_json(_beside(out), {**asdict(owner), **counts})
+    except OSError as error:
+        raise files.unwritable(error, out) from error
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(f"{out.name}.json")
+
+
+def _check(out: Path, journal: Path, owner: Owner) -> None:
+    """Refuses a file that must not be added to."""
+    if not (out.exists() or journal.exists()):
+        return
+    again = f"Remove it and {_beside(out).name}, or name another file with --out."
+    try:
+        kept = json.loads(_beside(out).read_text(encoding="utf-8"))
+        differs = [key for key, value in _plain(owner).items() if kept[key] != value]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{out} exists and is no unfinished file of `labelloop predict`. {again}"
+        ) from error
+    if "run" in differs or "model" in differs:
+        raise InputError(
+            f"{out} holds answers of {kept['run']} ({kept['model']}); the model is now "
+            f"{owner.run} ({owner.model}). {again}"
+        )
+    if "source" in differs:
+        raise InputError(
+            f"{out} holds answers about {kept['source']}; asked for is {owner.source}. {again}"
+        )
+    if differs:
+        raise InputError(f"{out} was begun with other columns. {again}")
+    if out != journal and out.exists():
+        raise InputError(f"{out} is finished, and no row can be added to Parquet. {again}")
+
+
+def _plain(owner: Owner) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(owner)))
+    return plain
+
+
+def _lock(file: IO[bytes], out: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise InputError(
+            f"Another process writes {out}. Wait for it to end, or name another file with --out."
+        ) from error
+
+
+def _to_parquet(journal: Path, out: Path, form: Form) -> None:
+    """The rows in Parquet, a block at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, number = pa.string(), pa.float64()
+    fields = [
+        pa.field("image", text),
+        pa.field("prediction", text if form.task == "single-label" else pa.list_(text)),
+        pa.field("confidence", number),
+        pa.field("rejected", text),
+    ]
+    if form.top:
+        ranked = pa.struct([pa.field("class", text), pa.field("probability", number)])
+        fields.append(pa.field("top", pa.list_(ranked)))
+    if form.probabilities:
+        fields.append(pa.field("probabilities", pa.list_(number)))
+    schema = pa.schema(fields, metadata={"classes": json.dumps(form.classes)})
+    with (
+        files.replacing(out) as target,
+        pq.ParquetWriter(target, schema, compression="zstd") as writer,  # type: ignore[no-untyped-call]
+        journal.open("rb") as source,
+    ):
+        while block := [json.loads(line) for line in islice(source, _BLOCK)]:
+            writer.write_table(pa.Table.from_pylist(block, schema=schema))

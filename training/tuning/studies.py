@@ -1,0 +1,395 @@
+"""Searches for settings on disk: what each was begun with, its trials, and the best of them.
+
+A study has one Optuna study for each kind of training, `p<project>-<name>-<kind>`, and a folder
+tuning/p<project>-<name>/ in the workspace:
+
+study.json            what it was begun with
+rows.parquet          the labels of then; labels that came later belong to another study
+trials/               checkpoints of trials under way
+<kind>.safetensors    the best model of a kind, and <kind>.json, which trial it is of
+best.toml             the best settings, as `labelloop train --settings` takes them
+history.png, importance.png
+"""
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from curation import balance, features, files
+from curation.catalog import labels
+from curation.catalog import tuning as databases
+from curation.errors import InputError, NotFound, TrainingError
+from curation.progress import Report, silent
+from curation.workspace import Project
+from training import auto
+from training import material as materials
+from training.heads import targets as target_rows
+from training.material import Material
+from training.material.parts import LEAST_GROUPS
+from training.settings import STEERING, FineTuneSettings, Settings, from_json
+from training.tuning import search_space
+from training.tuning.trials import Bench
+
+KINDS = ("head", "mlp", "fine-tune")
+"""In the order in which they are searched."""
+
+SAMPLERS = ("tpe", "random", "grid")
+DEFAULTS = {"kind": auto.AUTO, "sampler": SAMPLERS[0], "metric": "balanced-accuracy"}
+
+FIRST = 5
+"""Trials drawn at random before TPE looks at what they gave, and before any is pruned."""
+
+_SAME_TIME = 4
+"""Fine-tunings that the time for them should hold."""
+
+_PATIENCE = 8
+"""Part of a training before which it is not pruned: an eighth."""
+
+_ABOUT = "study.json"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is searched; an empty word is what the study has, or the default.
+
+    Attributes:
+        kind: `auto` for all that suit the labels, or one of `KINDS`.
+        sampler: of `SAMPLERS`.
+        metric: of `settings.STEERING`, on validation.
+        study: its name; the kind's if empty.
+        backbones: that fine-tuning may start from.
+        seed: the project's if None.
+        storage: address of a database for trials; `tuning.sqlite3` of the workspace if empty.
+        minutes: for the whole search, by which fine-tuning is cut out; chosen if None.
+    """
+
+    kind: str = ""
+    sampler: str = ""
+    metric: str = ""
+    study: str = ""
+    backbones: tuple[str, ...] = ()
+    seed: int | None = None
+    storage: str = ""
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A search.
+
+    Attributes:
+        name: without the project's number.
+        facts: of study.json.
+        bench: what its trials share.
+        url: of the database with its trials.
+        opened: what `trials` has given, by kind.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    bench: Bench
+    url: str
+    opened: dict[str, optuna.Study] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """Its folder."""
+        return self.bench.home
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of training, in the order in which they are searched."""
+        return tuple(self.facts["kinds"])
+
+    @property
+    def is_least_best(self) -> bool:
+        """Whether a smaller value of the metric is better."""
+        return bool(self.facts["metric"] == "log-loss")
+
+    def space(self, kind: str) -> search_space.Space:
+        """What is varied."""
+        return search_space.of(
+            kind, backbones=tuple(self.facts["backbones"]), fixed=self.facts["fixed"]
+        )
+
+    @cached_property
+    def storage(self) -> optuna.storages.RDBStorage:
+        """The database, opened; `close` gives it back."""
+        return optuna.storages.RDBStorage(self.url, engine_kwargs=databases.options(self.url))
+
+    def close(self) -> None:
+        """Gives connections back; what is asked next opens new ones."""
+        if "storage" in self.__dict__:
+            self.storage.remove_session()
+            self.storage.engine.dispose()
+            self.opened.clear()
+            del self.__dict__["storage"]
+
+    def trials(self, kind: str) -> optuna.Study:
+        """Optuna's study of a kind, made where it is missing."""
+        if kind not in self.opened:
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            self.opened[kind] = optuna.create_study(
+                study_name=f"{self.home.name}-{kind}",
+                storage=self.storage,
+                direction="minimize" if self.is_least_best else "maximize",
+                sampler=optuna.samplers.RandomSampler(seed=0),  # each trial gets its own
+                pruner=optuna.pruners.MedianPruner(
+                    n_startup_trials=FIRST,
+                    # Slow learners are not hopeless.
+                    n_warmup_steps=max(2, self.facts["base"][kind].get("epochs", 1) // _PATIENCE),
+                ),
+                load_if_exists=True,
+            )
+        return self.opened[kind]
+
+    def sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """For one trial, so that a search that goes on draws what it would have drawn.
+
+        Args:
+            number: trials before it.
+        """
+        seed = int(np.random.SeedSequence([self.facts["seed"], number]).generate_state(1)[0])
+        if self.facts["sampler"] == "tpe":
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=FIRST)
+        return optuna.samplers.RandomSampler(seed=seed)
+
+    def settings(self, kind: str, params: Mapping[str, Any]) -> Settings:
+        """What a trial with these parameters was trained with."""
+        return from_json({**self.facts["base"][kind], **params, "kind": kind})
+
+    def best(self) -> tuple[str, FrozenTrial] | None:
+        """Kind and trial of the best; none if no trial has ended."""
+        found = [
+            (kind, trial)
+            for kind in self.kinds
+            for trial in self.trials(kind).get_trials(states=(TrialState.COMPLETE,))
+        ]
+        sign = 1.0 if self.is_least_best else -1.0
+        return min(found, key=lambda one: sign * float(one[1].value or 0.0), default=None)
+
+    def write_best(self) -> Path | None:
+        """Writes the settings of the best trial for `labelloop train`; none if there is none."""
+        best = self.best()
+        if best is None:
+            return None
+        kind, trial = best
+        path = self.home / "best.toml"
+        files.write_bytes(path, self.settings(kind, trial.params).as_toml().encode())
+        return path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One process at a time searches; the lock goes with its process.
+
+        Raises:
+            TrainingError: another one does.
+        """
+        with (self.home / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise TrainingError(
+                    f"Another process works on the study {self.name!r}. Wait for it to end, or "
+                    "begin one of your own with --study NAME."
+                ) from error
+            yield
+
+
+def begin(project: Project, asked: Asked, *, report: Report = silent) -> Study:
+    """The study of this name, or a new one of the labels as they are.
+
+    Raises:
+        InputError: an option that cannot be used, or that differs from what the study has.
+        TrainingError: labels that allow no search.
+        BackboneError: a backbone whose weights cannot be had.
+    """
+    _check(asked)
+    kind = asked.kind or DEFAULTS["kind"]
+    name = asked.study or kind
+    home = _home(project, name)
+    if (home / _ABOUT).exists():
+        found = find(project, name)
+        _check_same(found, asked)
+        return found
+    url = databases.address(project.workspace.path, asked.storage)
+    _check_backbones(asked.backbones, report)
+    prepared = features.prepare(project, report=report)
+    home.mkdir(parents=True, exist_ok=True)
+    material = materials.freeze(project, home, report=report)
+    _check_labels(material)
+    enough = len(material.train) >= auto.LEAST_LABELS
+    kinds = (kind,) if kind != auto.AUTO else KINDS if enough else KINDS[:2]
+    fixed = {"class-weight": "none"} if balance.sets_weights(material.plan) else {}
+    report(0, 0, "choose settings")
+    base, reasons = _base(material, kinds, asked, fixed, backbone=prepared.backbone)
+    with project.catalog.read() as connection:
+        count = labels.count(connection, project.id)
+    facts = {
+        "kind": kind,
+        "kinds": list(kinds),
+        "sampler": asked.sampler or DEFAULTS["sampler"],
+        "metric": asked.metric or DEFAULTS["metric"],
+        "seed": project.record.seed if asked.seed is None else asked.seed,
+        "backbones": list(asked.backbones),
+        "backbone": prepared.backbone,
+        "fingerprint": prepared.fingerprint,
+        "fixed": fixed,
+        "base": base,
+        "reasons": reasons,
+        "labels": count,
+        "storage": asked.storage,
+        "material": material.as_json(),
+    }
+    files.write_json(home / _ABOUT, facts)
+    return _study(project, name, facts, material, url)
+
+
+def find(project: Project, name: str) -> Study:
+    """A study that was begun.
+
+    Raises:
+        NotFound: there is none of this name.
+        TrainingError: its files are damaged.
+    """
+    path = _home(project, name) / _ABOUT
+    if not path.exists():
+        known = ", ".join(every(project)) or "none yet"
+        raise NotFound(f"No study {name!r}. There are: {known}. `labelloop tune` begins one.")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{path} cannot be read ({type(error).__name__}). Restore it from a backup, or begin "
+            "another study with --study NAME."
+        ) from error
+    url = databases.address(project.workspace.path, facts["storage"])
+    material = materials.load(project, path.parent, facts["material"])
+    return _study(project, name, facts, material, url)
+
+
+def every(project: Project) -> list[str]:
+    """The names of a project's studies."""
+    start = f"p{project.id}-"
+    found = project.workspace.folder("tuning").glob(f"{start}*/{_ABOUT}")
+    return sorted(path.parent.name.removeprefix(start) for path in found)
+
+
+def _home(project: Project, name: str) -> Path:
+    return project.workspace.folder("tuning") / f"p{project.id}-{name}"
+
+
+def _study(
+    project: Project, name: str, facts: dict[str, Any], material: Material, url: str
+) -> Study:
+    bench = Bench(
+        project=project,
+        material=material,
+        fingerprint=facts["fingerprint"],
+        metric=facts["metric"],
+        seed=facts["seed"],
+        home=_home(project, name),
+    )
+    return Study(name, facts, bench, url)
+
+
+def _base(
+    material: Material,
+    kinds: tuple[str, ...],
+    asked: Asked,
+    fixed: dict[str, Any],
+    *,
+    backbone: str,
+) -> tuple[dict[str, Any], list[str]]:
+    """Complete settings of each kind, which the search varies; and why they are so."""
+    base: dict[str, Any] = {}
+    reasons: list[str] = []
+    minutes = auto.MINUTES if asked.minutes is None else asked.minutes
+    for kind in kinds:
+        own = dict(fixed)
+        if kind == FineTuneSettings.kind:
+            own["metric"] = asked.metric or DEFAULTS["metric"]
+            own["backbone"] = asked.backbones[0] if asked.backbones else backbone
+        chosen = auto.choose(
+            kind,
+            images=len(material.train),
+            classes=len(material.classes),
+            task=material.task,
+            typical_side=material.side,
+            validation=len(material.validation),
+            minutes=minutes / _SAME_TIME,
+            asked=own,
+        )
+        base[kind] = chosen.settings.as_json()
+        reasons += chosen.reasons
+    return base, reasons
+
+
+def _check(asked: Asked) -> None:
+    choices = {
+        "--kind": (asked.kind, (auto.AUTO, *KINDS)),
+        "--sampler": (asked.sampler, SAMPLERS),
+        "--metric": (asked.metric, STEERING),
+    }
+    for option, (value, known) in choices.items():
+        if value and value not in known:
+            raise InputError(f"{option} {value!r} is none of the choices: {', '.join(known)}.")
+    if asked.study and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", asked.study):
+        raise InputError(
+            f"--study {asked.study!r}: a name has letters, digits, - and _, at most 64 of them."
+        )
+    if asked.minutes is not None and not asked.minutes > 0:
+        raise InputError(f"--minutes is {asked.minutes}; give a number above 0.")
+
+
+def _check_same(study: Study, asked: Asked) -> None:
+    """A study keeps what it was begun with: its trials would not compare otherwise."""
+    given = {
+        "kind": asked.kind,
+        "sampler": asked.sampler,
+        "metric": asked.metric,
+        "backbones": list(asked.backbones),
+        "seed": asked.seed,
+        "storage": asked.storage,
+    }
+    for name, value in given.items():
+        if value not in ("", [], None) and value != study.facts[name]:
+            raise InputError(
+                f"The study {study.name!r} was begun with --{name} {study.facts[name]!r}, not "
+                f"{value!r}. Leave it out to go on, or begin another with --study NAME."
+            )
+
+
+def _check_backbones(names: tuple[str, ...], report: Report) -> None:
+    from curation import backbones
+
+    for name in names:
+        report(0, 0, "load backbone")
+        backbones.load_model(name)
+
+
+def _check_labels(material: Material) -> None:
+    if not len(material.validation):
+        raise TrainingError(
+            f"{len(material.train):,} labels are too few to compare settings by: there is no "
+            f"validation part. Label images of at least {LEAST_GROUPS} groups, or draw "
+            "one with `labelloop split`."
+        )
+    target_rows.of(
+        np.zeros((len(material.train), 1)),
+        material.train.targets,
+        classes=material.classes,
+        task=material.task,
+        rule="none",
+        sample_weight=material.train.weights,
+    )
