@@ -44,8 +44,8 @@ def load(
     Args:
         path: of the file.
         names: of its tensors.
-        make: what to do with classes, task, temperature and the tensors by name; its ValueError says
-            what does not fit together.
+        make: given classes, task, temperature and the tensors by name; its ValueError says what
+            does not fit together.
         format: the only one that is read.
         what: the thing, for messages.
 
