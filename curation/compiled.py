@@ -137,6 +137,23 @@ def _import_openvino() -> Any:
         return None
 
 
+def _core(openvino: Any) -> Any:
+    """The one core of this process, kept to its end.
+
+    Each core of openvino 2026.4 sets a signal stack of its own for the thread that makes it, and
+    gives it back to the one before it. Two that end in another order than they began in leave the
+    thread with a stack that is gone: the next signal, such as Ctrl-C, is a segmentation fault.
+    """
+    with _lock:
+        if not _cores:
+            _cores.append(openvino.Core())
+        return _cores[0]
+
+
+_lock = threading.Lock()
+_cores: list[Any] = []
+
+
 def _open(
     openvino: Any,
     load: Callable[[], nn.Module],
@@ -146,7 +163,7 @@ def _open(
     is_faithful: Callable[[Compiled], bool],
     cores: int,
 ) -> Compiled | None:
-    core = openvino.Core()
+    core = _core(openvino)
     bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     version = openvino.get_version().split("-")[0]
     stem = f"{place.name}-openvino-{version}-batch{BATCH}-{'bf16' if bf16 else 'f32'}"

@@ -19,7 +19,6 @@ STEPS = 6
 
 def train() -> nn.Module:
     """Batch normalisation that learns, images mixed with their mirror, a classifier."""
-    torch.set_num_threads(1)
     # A different start in every process, which `spread` must overcome.
     torch.manual_seed(distributed.rank())
     module = nn.Sequential(
@@ -65,6 +64,7 @@ def _data() -> tuple[torch.Tensor, torch.Tensor]:
 
 def main(folder: Path) -> None:
     """Train, and let every process write what it has."""
+    torch.set_num_threads(1)
     with distributed.group():
         module = train()
         state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
