@@ -7,6 +7,7 @@ rates give the same settings.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,6 +74,7 @@ def choose(
     asked: Mapping[str, Any] | None = None,
     device: torch.device | None = None,
     rates: Probe | None = None,
+    probes: Path | None = None,
 ) -> Chosen:
     """Complete settings for a training.
 
@@ -87,6 +89,7 @@ def choose(
         asked: settings in kebab-case that stand.
         device: what will be trained on; this process's own by default.
         rates: of the probe; measured where they are needed if None.
+        probes: where what is measured is kept for the next time.
 
     Raises:
         NotFound: there is no such kind.
@@ -108,6 +111,7 @@ def choose(
         minutes=allowed,
         asked=asked,
         device=device or distributed.device(),
+        probes=probes,
     )
     possible = _possible(kind, asked)
     tuned, why = None, ""

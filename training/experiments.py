@@ -8,16 +8,18 @@ described. Asked for again with the same words, a run that was interrupted goes 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from curation import balance, features, files
 from curation.catalog import runs as run_rows
-from curation.errors import TrainingError
+from curation.errors import BackboneError, InputError, TrainingError, UnreadableImage
 from curation.progress import Report, silent
 from curation.workspace import Project
 from training import auto, fitting, model_card, results, runs
 from training import material as materials
+from training.finetuning import probe
 from training.material import Material
 from training.settings import Settings, from_json
 
@@ -62,7 +64,8 @@ def train(
     Args:
         project: whose labels are learned from.
         asked: all automatic if None.
-        fresh: begin anew even if the same training was interrupted.
+        fresh: begin anew even if the same training was interrupted, and measure anew how fast this
+            machine trains.
         report: told of the progress.
 
     Raises:
@@ -75,6 +78,8 @@ def train(
     asked = asked or Asked()
     # A setting that cannot be used is refused before anything is written.
     auto.check(asked.kind, asked.settings)
+    if fresh:
+        probe.forget(_probes(project))
     run_id = _begin(project, asked, fresh=fresh)
     with runs.alone(project, run_id):
         return _train(project, run_id, asked, report)
@@ -194,7 +199,9 @@ def _train(project: Project, run_id: str, asked: Asked, report: Report) -> str:
         facts = runs.read(project, run_id, runs.FACTS)
         found = results.judge(project, run_id, material, settings, facts, report=report)
         lap("judge")
-    except TrainingError as error:
+    except UnreadableImage:  # goes on once the file is there again
+        raise
+    except (TrainingError, BackboneError, InputError) as error:  # the same words fail again
         with project.catalog.write() as connection:
             about = run_rows.get(connection, run_id)["about"]
             run_rows.update_run(
@@ -227,11 +234,12 @@ def _prepare(
         # Weights that the training chooses would undo the plan's.
         given.setdefault("class-weight", "none")
     report(0, 0, "choose settings")
-    chosen = _choose(asked.kind, material, given, minutes=asked.minutes)
+    choose = partial(_choose, material, minutes=asked.minutes, probes=_probes(project))
+    chosen = choose(asked.kind, given)
     own = prepared.backbone
     if chosen.settings.as_json().get("backbone", own) != own and "backbone" not in given:
         # The workspace was told to look through another backbone than the default.
-        chosen = _choose("fine-tune", material, {**given, "backbone": own}, minutes=asked.minutes)
+        chosen = choose("fine-tune", {**given, "backbone": own})
     facts = {
         "asked": asked.as_json(),
         "material": material.as_json(),
@@ -248,8 +256,18 @@ def _prepare(
     return material, chosen.settings
 
 
+def _probes(project: Project) -> Path:
+    """How fast this machine trains, as it was measured once."""
+    return project.workspace.path / "probes"
+
+
 def _choose(
-    kind: str, material: Material, given: Mapping[str, Any], *, minutes: float | None
+    material: Material,
+    kind: str,
+    given: Mapping[str, Any],
+    *,
+    minutes: float | None,
+    probes: Path,
 ) -> auto.Chosen:
     return auto.choose(
         kind,
@@ -260,6 +278,7 @@ def _choose(
         validation=len(material.validation),
         minutes=minutes,
         asked=given,
+        probes=probes,
     )
 
 

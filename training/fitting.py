@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.embeddings import EmbeddingStore
 from curation.progress import Report, silent
-from curation.records import LabelRow
 from curation.workspace import Project
+from training import examples, runs
 from training import material as materials
-from training import runs
 from training.finetuning import distributed
 from training.heads import strength
 from training.heads.head import Head, fit_head
-from training.material import Material, Part
+from training.material import Material
 from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings, from_json
 
 if TYPE_CHECKING:
-    from training.finetuning import trainer
+    pass
 
 _BLOCK = 1024
 
@@ -70,12 +68,6 @@ def fit(project: Project, run_id: str, *, report: Report = silent, processes: in
         _fine_tune(project, home, settings, material, facts, report)
 
 
-def store_of(project: Project, facts: dict[str, Any]) -> EmbeddingStore:
-    """The embeddings that a run's head looks at."""
-    home = project.workspace.folder("embeddings")
-    return EmbeddingStore(home / facts["fingerprint"][:16], facts["fingerprint"])
-
-
 def _fit_head(
     project: Project,
     home: Path,
@@ -84,60 +76,28 @@ def _fit_head(
     facts: dict[str, Any],
     report: Report,
 ) -> Head:
-    X, y, weight, groups = _rows(project, material, facts, report)
+    rows = examples.embedded(project, material, facts, report=report)
     report(0, 0, "train")
     given: dict[str, Any] = {
         "classes": material.classes,
         "task": material.task,
-        "sample_weight": weight,
+        "sample_weight": rows.weight,
         "class_weight": material.class_weight,
     }
     if not settings.search:
-        return fit_head(X, y, settings=settings, **given)
+        return fit_head(rows.X, rows.y, settings=settings, **given)
     chosen = strength.choose(
-        X, y, settings=settings, groups=groups, seed=facts["seed"], report=report, **given
+        rows.X,
+        rows.y,
+        settings=settings,
+        groups=rows.groups,
+        seed=facts["seed"],
+        report=report,
+        **given,
     )
     _log.info("%s", chosen.says)
     settings = replace(settings, strength=chosen.strength)
-    return fit_head(X, y, settings=settings, start=chosen.head, **given)
-
-
-def _rows(
-    project: Project, material: Material, facts: dict[str, Any], report: Report
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Embeddings, targets, weights and groups to learn from, with the copies the plan asks for."""
-    train = material.train
-    X = store_of(project, facts).read(train.ids.tolist())
-    if not material.plan.get("augmentation"):
-        return X, train.targets, train.weights, train.groups
-    from curation.balance import copies
-
-    of, more = copies.embed(
-        project,
-        _labels(project, material),
-        material.plan,
-        backbone=facts["backbone"],
-        report=report,
-    )
-    return (
-        np.concatenate([X, more]),
-        np.concatenate([train.targets, train.targets[of]]),
-        np.concatenate([train.weights, train.weights[of]]),
-        np.concatenate([train.groups, train.groups[of]]),
-    )
-
-
-def _labels(project: Project, material: Material) -> list[LabelRow]:
-    class_ids = project.record.ids_of(material.classes)
-    train = material.train
-    held = [
-        np.atleast_1d(target if train.targets.ndim == 1 else np.flatnonzero(target))
-        for target in train.targets
-    ]
-    return [
-        LabelRow(int(key), int(group), tuple(class_ids[n] for n in numbers), "people", 1.0)
-        for key, group, numbers in zip(train.ids, train.groups, held, strict=True)
-    ]
+    return fit_head(rows.X, rows.y, settings=settings, start=chosen.head, **given)
 
 
 def _fit_mlp(
@@ -150,17 +110,19 @@ def _fit_mlp(
 ) -> None:
     from training.heads.mlp_training import fit_mlp
 
-    X, y, weight, _ = _rows(project, material, facts, report)
+    rows = examples.embedded(project, material, facts, report=report)
     validation = material.validation
-    held = store_of(project, facts).read(validation.ids.tolist()) if len(validation) else None
+    held = (
+        examples.store_of(project, facts).read(validation.ids.tolist()) if len(validation) else None
+    )
     model, epochs = fit_mlp(
-        X,
-        y,
+        rows.X,
+        rows.y,
         classes=material.classes,
         task=material.task,
         settings=settings,
         validation=None if held is None else (held, validation.targets),
-        sample_weight=weight,
+        sample_weight=rows.weight,
         class_weight=material.class_weight,
         seed=facts["seed"],
         report=report,
@@ -184,8 +146,8 @@ def _fine_tune(
     first = distributed.rank() == 0
     with boards.open(home / "tensorboard", write=first) as board:
         for epoch in trainer.run(
-            _files(project, material.train, material.train.weights * _repeats(material)),
-            _files(project, material.validation) if len(material.validation) else None,
+            examples.photos(project, material),
+            examples.of_part(project, material.validation) if len(material.validation) else None,
             classes=material.classes,
             task=material.task,
             settings=settings,
@@ -201,38 +163,12 @@ def _fine_tune(
                 board.add(epochs[-1])
 
 
-def _files(
-    project: Project, part: Part, counted: NDArray[np.float64] | None = None
-) -> "trainer.Rows":
-    """The images of a part as fine-tuning reads them."""
-    from training.finetuning import trainer
-
-    return trainer.Rows(materials.paths(project, part.ids.tolist()), part.targets, counted)
-
-
-def _repeats(material: Material) -> NDArray[np.float64]:
-    """(N,) how often each image counts where the plan asks for augmented copies of its class.
-
-    Fine-tuning changes every image anew in each epoch, so that a copy is one more look at it.
-    """
-    asked = material.plan.get("augmentation")
-    y = material.train.targets
-    if not asked:
-        return np.ones(len(y))
-    truth = np.eye(len(material.classes))[y] if y.ndim == 1 else y
-    held = truth.sum(axis=0)
-    more = np.array([asked.get(name, 0) for name in material.classes])
-    repeats = 1 + np.divide(more, held, out=np.zeros(len(held)), where=held > 0)
-    return np.asarray((truth * repeats).max(axis=1))
-
-
-def load(project: Project, run_id: str, settings: Settings) -> Model:
-    """The model of a run that was fitted.
+def load(path: Path, settings: Settings) -> Model:
+    """The model in a file.
 
     Raises:
-        TrainingError: its file is missing or broken.
+        TrainingError: it is missing or broken.
     """
-    path = runs.folder(project, run_id) / runs.MODEL
     if isinstance(settings, HeadSettings):
         return Head.load(path)
     if isinstance(settings, MlpSettings):
@@ -265,7 +201,7 @@ def logits(
         seen = (
             materials.paths(project, block)
             if isinstance(settings, FineTuneSettings)
-            else store_of(project, facts).read(block)
+            else examples.store_of(project, facts).read(block)
         )
         found.append(model.logits(seen))
     return np.concatenate(found)

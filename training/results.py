@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from curation.catalog import images as image_rows
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import calibration, diagnosis, evaluation, fitting, runs
+from training import calibration, diagnosis, evaluation, examples, fitting, runs
 from training.calibration import to_probabilities
 from training.heads import out_of_fold
 from training.material import Material
@@ -53,7 +53,7 @@ def judge(
         TrainingError: the model's file is broken.
         UnreadableImage: a file cannot be decoded.
     """
-    model: Any = fitting.load(project, run_id, settings)
+    model: Any = fitting.load(runs.folder(project, run_id) / runs.MODEL, settings)
     facts = dict(facts)
     scores = {
         name: fitting.logits(project, model, settings, facts, part.ids, report=report)
@@ -121,7 +121,7 @@ def _measure(
     groups = len(np.unique(material.train.groups))
     if isinstance(settings, HeadSettings) and groups > 1:
         unseen = out_of_fold.probabilities(
-            fitting.store_of(project, facts).read(material.train.ids.tolist()),
+            examples.store_of(project, facts).read(material.train.ids.tolist()),
             material.train.targets,
             material.train.groups,
             classes=len(material.classes),

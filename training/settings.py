@@ -16,6 +16,9 @@ AUGMENTATIONS = ("none", *recipes.shipped())
 PRECISIONS = ("fp32", "bf16", "fp16")
 SAMPLINGS = ("plain", "weighted")
 STEERING = ("accuracy", "balanced-accuracy", "macro-f1", "log-loss")
+
+_HIGHEST_RATE = 1_000.0
+"""Beyond any use; much higher ones are no numbers in fp32."""
 """What early stopping can look at."""
 
 
@@ -96,7 +99,7 @@ class HeadSettings(Settings):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be used, with TrainingError."""
-        _positive(self, "strength", "tolerance")
+        _positive(self, "strength", "tolerance", at_most=1e9)
         _truth(self, "search")
         _whole(self, "max_iterations", at_least=1)
         _choice(self, "class_weight", CLASS_WEIGHTS)
@@ -132,7 +135,7 @@ class MlpSettings(Settings):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be used, with TrainingError."""
-        _positive(self, "learning_rate")
+        _positive(self, "learning_rate", at_most=_HIGHEST_RATE)
         _whole(self, "hidden", "batch_size", "epochs", at_least=1)
         _whole(self, "patience", at_least=0)
         _least_zero(self, "weight_decay")
@@ -215,7 +218,9 @@ class FineTuneSettings(Settings):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be used, with TrainingError."""
-        _positive(self, "head_learning_rate", "backbone_learning_rate", "layer_decay")
+        rates = ("head_learning_rate", "backbone_learning_rate")
+        _positive(self, *rates, at_most=_HIGHEST_RATE)
+        _positive(self, "layer_decay", at_most=1.0)
         _whole(self, "input_size", at_least=32)
         _whole(self, "batch_size", "accumulate", "epochs", at_least=1)
         _whole(self, "patience", at_least=0)
@@ -230,8 +235,6 @@ class FineTuneSettings(Settings):
         _truth(self, "channels_last", "compile")
         if not str(self.augmentation).endswith(".toml"):
             _choice(self, "augmentation", AUGMENTATIONS)
-        if self.layer_decay > 1:
-            raise TrainingError(f"layer-decay is {self.layer_decay}; give above 0 up to 1.")
         if self.accumulate > self.batch_size:
             raise TrainingError(
                 f"accumulate is {self.accumulate} for a batch-size of {self.batch_size}; a step "
@@ -286,11 +289,11 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _positive(settings: Settings, *names: str) -> None:
+def _positive(settings: Settings, *names: str, at_most: float) -> None:
     for name in names:
         value = getattr(settings, name)
-        if not (_number(value) and value > 0):
-            raise TrainingError(f"{_shown(name)} is {value}; give a number above 0.")
+        if not (_number(value) and 0 < value <= at_most):
+            raise TrainingError(f"{_shown(name)} is {value}; give above 0 up to {at_most:g}.")
 
 
 def _least_zero(settings: Settings, *names: str) -> None:

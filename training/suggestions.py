@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,6 +65,7 @@ class Job:
         minutes: that fine-tuning may take.
         asked: settings in kebab-case that stand.
         device: what will be trained on.
+        probes: where the probe's answers are kept; None measures each time.
     """
 
     images: int
@@ -73,6 +76,7 @@ class Job:
     minutes: float
     asked: Mapping[str, Any]
     device: torch.device
+    probes: Path | None = None
 
 
 @dataclass
@@ -170,13 +174,14 @@ def _sizes(job: Job, native: int) -> list[int]:
 
 def _measured(plan: FineTuneSettings, sizes: list[int], native: int, job: Job) -> Probe:
     """The probe at these input sizes, or at the backbone's own where it takes no other."""
+    measure = probe.measure if job.probes is None else partial(probe.remembered, job.probes)
     plan = FineTuneSettings.from_json({**plan.as_json(), "input-size": sizes[0]})
     try:
-        return probe.measure(plan, classes=job.classes, sizes=sizes, device=job.device)
+        return measure(plan, classes=job.classes, sizes=sizes, device=job.device)
     except BackboneError:
         if sizes == [native] or "input-size" in job.asked:
             raise
-    return probe.measure(plan, classes=job.classes, sizes=[native], device=job.device)
+    return measure(plan, classes=job.classes, sizes=[native], device=job.device)
 
 
 def _pick_size(picks: _Picks, job: Job, sizes: list[int], found: Probe) -> int:

@@ -16,7 +16,7 @@ from curation.progress import Report, silent
 from curation.workspace import Project
 
 if TYPE_CHECKING:
-    from training.tuning.studies import Study
+    from training.tuning.study import Study
 
 
 def tune(

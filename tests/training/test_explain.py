@@ -22,7 +22,7 @@ from curation.errors import InputError, NotFound, TrainingError
 from curation.records import LabelRow
 from curation.workspace import Project
 from tests import trained
-from training import frozen, material, runs
+from training import examples, frozen, material, runs
 from training.explain import explain, eyes, gallery, heat, mistakes, nearest, rows
 from training.explain.heat import Eye
 from training.finetuning.network import tensor
@@ -339,9 +339,8 @@ def test_find__mistakes_in_several_labels(tmp_path: Path) -> None:
 
 
 def _embeddings(shop: Project, stored: classifier.Stored, ids: Any) -> NDArray[np.float32]:
-    from training import fitting
 
-    return fitting.store_of(shop, stored.facts).read(ids)
+    return examples.store_of(shop, stored.facts).read(ids)
 
 
 def test_of__the_labels_of_a_round(shop: Project) -> None:

@@ -1,4 +1,7 @@
 import time
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,3 +70,27 @@ def test_measure__ends_in_time_where_steps_are_long() -> None:
 def test_measure__a_backbone_that_does_not_exist() -> None:
     with pytest.raises(BackboneError, match="no model 'resnet5'"):
         probe.measure(FineTuneSettings(backbone="resnet5"), classes=3)
+
+
+def test_remembered__measures_once_and_again_where_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = FineTuneSettings(input_size=64)
+    measured: list[Probe] = []
+    real = partial(probe.measure, seconds=0.5)
+
+    def counted(*words: Any, **named: Any) -> Probe:
+        measured.append(real(*words, **named))
+        return measured[-1]
+
+    monkeypatch.setattr(probe, "measure", counted)
+    first = probe.remembered(tmp_path, settings, classes=3)
+    assert probe.remembered(tmp_path, settings, classes=3) == first == measured[0]
+    assert len(measured) == 1
+    probe.remembered(tmp_path, settings, classes=4)
+    assert len(measured) == 2
+    for path in tmp_path.iterdir():
+        path.write_text("{")
+    assert probe.remembered(tmp_path, settings, classes=3) == measured[2]
+    probe.forget(tmp_path)
+    assert list(tmp_path.iterdir()) == []

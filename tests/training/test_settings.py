@@ -48,6 +48,7 @@ def test_from_toml__broken_file(tmp_path: Path) -> None:
         {"augmentation": "heavy"},
         {"class-weight": "fair"},
         {"backbone-learning-rate": float("nan")},
+        {"head-learning-rate": 1e38},
         {"weight-decay": -1.0},
         {"label-smoothing": 1.0},
         {"label-smoothing": "much"},

@@ -13,7 +13,8 @@ from tests.ui import commands
 from training.settings import KINDS
 from training.tuning import search_space, studies
 from training.tuning.search import Budget, search
-from training.tuning.studies import Asked, Study
+from training.tuning.studies import Asked
+from training.tuning.study import Study
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
+from curation import workspace as workspaces
+from curation.catalog import runs as run_rows
 from curation.errors import BackboneError
 from tests import engines
 from tests.ui.commands import asked, run
@@ -79,6 +81,10 @@ def test_train__a_backbone_of_another_size_from_a_local_file(base: Path, tmp_pat
     words = ["--kind", "fine-tune", "--set", f"backbone={name}", *TINY[2:]]
     with pytest.raises(BackboneError, match="weights of vit_tiny_patch16_224"):
         run(workspace, "train", *words)
+    held = workspaces.project(workspaces.open(workspace))
+    with held.catalog.read() as connection:
+        (row,) = run_rows.every(connection, held.id)
+    assert row["state"] == "failed" and "weights of vit_tiny" in row["about"]["says"]
     save_file(timm.create_model(name).state_dict(), tmp_path / "vit.safetensors")
     own = ["--set", f"weights={tmp_path / 'vit.safetensors'}", "--set", "input-size=48"]
     found = asked(workspace, "train", *words, *own)

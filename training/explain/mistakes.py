@@ -11,7 +11,7 @@ from curation.catalog import images as image_rows
 from curation.errors import NotFound, TrainingError
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import fitting
+from training import examples
 from training.explain import rows
 from training.explain.rows import Labeled
 from training.finetuning.finetuned import FineTuned
@@ -131,7 +131,7 @@ def _probabilities(
         seen[here] = np.isfinite(some).all(axis=1)
         answers = some[np.isfinite(some).all(axis=1)]
     else:
-        store = fitting.store_of(project, stored.facts)
+        store = examples.store_of(project, stored.facts)
         seen = ~np.isin(labeled.ids, store.missing(ids))
         answers = model.probabilities(store.read(labeled.ids[seen]))
     found = np.zeros((len(ids), len(model.classes)))

@@ -12,7 +12,7 @@ from curation.embeddings import EmbeddingStore, embed
 from curation.inference import Pixels, TorchEngine
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import fitting, runs
+from training import examples, runs
 from training.explain.rows import Labeled
 from training.finetuning.finetuned import FineTuned
 from training.serving.classifier import Stored
@@ -89,7 +89,7 @@ def _store(
     project: Project, stored: Stored, engine: TorchEngine, train: Labeled, report: Report
 ) -> EmbeddingStore:
     if not isinstance(stored.model, FineTuned):
-        return fitting.store_of(project, stored.facts)
+        return examples.store_of(project, stored.facts)
     store = EmbeddingStore(runs.folder(project, stored.run) / FOLDER, stored.identity)
     missing = store.missing(train.ids.tolist())
     if missing:

@@ -1,13 +1,20 @@
 """A few seconds of training steps, to know what this machine trains fastest with."""
 
+import hashlib
+import json
 import logging
+import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
 
+from curation import files
 from training.finetuning import distributed, network
 from training.settings import FineTuneSettings
 
@@ -87,6 +94,7 @@ class Probe:
         rates: all ways at the smallest input, then the chosen way at each input size, ascending.
         batch_size: images a measured step.
         seconds: that it took, without loading the network.
+        day: when, such as 2026-11-22.
     """
 
     backbone: str
@@ -95,6 +103,7 @@ class Probe:
     rates: tuple[Rate, ...]
     batch_size: int
     seconds: float
+    day: str = ""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -123,7 +132,9 @@ class Probe:
             if rate.way == self.way and rate.input_size != smallest
         )
         return (
-            f"Trained {self.backbone} for {self.seconds:.1f} s on the {self.device}. Images a "
+            f"Trained {self.backbone} for {self.seconds:.1f} s on the {self.device}"
+            + (f", {self.day}" if self.day else "")
+            + ". Images a "
             f"second at {smallest} px: {ways}. Taken: {self.way}"
             + (f"; {sizes}." if sizes else ".")
         )
@@ -177,9 +188,62 @@ def measure(
         bench.step(way, count)
         rates.append(Rate(way, size, count / bench.step(way, count)))
         spent += time.perf_counter() - begun
-    found = Probe(settings.backbone, device.type, way, tuple(rates), batch_size, spent)
+    today = datetime.now(UTC).date().isoformat()
+    found = Probe(settings.backbone, device.type, way, tuple(rates), batch_size, spent, today)
     _log.info("%s", found.says)
     return found
+
+
+def remembered(
+    folder: Path,
+    settings: FineTuneSettings,
+    *,
+    classes: int,
+    sizes: Sequence[int] = (),
+    device: torch.device | None = None,
+) -> Probe:
+    """What `measure` found on this machine before, so that the same command chooses the same.
+
+    Args:
+        folder: where answers are kept; `forget` empties it.
+        settings, classes, sizes, device: as `measure`.
+
+    Raises:
+        BackboneError: as `measure`.
+    """
+    device = device or distributed.device()
+    about = {
+        "backbone": settings.backbone,
+        "batch-norm": settings.batch_norm,
+        "drop-path": settings.drop_path,
+        "classes": classes,
+        "sizes": sorted(sizes) or [settings.input_size],
+        "machine": [platform.node(), platform.machine(), torch.get_num_threads()],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "torch": torch.__version__,
+    }
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{digest}.json"
+    try:
+        return _from_json(json.loads(path.read_text(encoding="utf-8"))["found"])
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is damaged (%s): measured again", path, error)
+    found = measure(settings, classes=classes, sizes=sizes, device=device)
+    files.write_json(path, {"about": about, "found": asdict(found)})
+    return found
+
+
+def forget(folder: Path) -> None:
+    """Measure anew next time."""
+    for path in folder.glob("*.json"):
+        path.unlink(missing_ok=True)
+
+
+def _from_json(found: dict[str, Any]) -> Probe:
+    rates = (Rate(**{**rate, "way": Way(**rate["way"])}) for rate in found["rates"])
+    return Probe(**{**found, "way": Way(**found["way"]), "rates": tuple(rates)})
 
 
 def choose(rates: Sequence[Rate]) -> Way:

@@ -4,34 +4,28 @@ How robust is a run's model? How good are such models, judged by cross-validatio
 labels bring? None of them learns from the test part, and the last two do not look at it.
 """
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curation import features, splits
 from curation.catalog import runs as run_rows
 from curation.errors import InputError, TrainingError
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import auto, fitting, runs
+from training import auto, runs
 from training import material as materials
-from training.calibration import to_probabilities
 from training.finetuning.data import Images
-from training.heads.head import fit_head
 from training.judging import cross_validation, forecast, learning_curve, robustness
-from training.judging.cross_validation import CrossValidation, Rows
+from training.judging.cross_validation import CrossValidation
+from training.judging.folds import fitter, on_embeddings, scratch_folder
 from training.judging.forecast import Forecast
 from training.judging.learning_curve import LearningCurve
 from training.judging.robustness import Robustness
-from training.material import Material, Part
 from training.serving import classifier
-from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings
+from training.settings import HeadSettings, Settings
 
 MOST_JUDGED = 1_000
 """Images of the test part that are corrupted, each in 27 ways."""
@@ -156,8 +150,8 @@ def cross_validate(
     )
     seed = project.record.seed
     facts = {"fingerprint": prepared.fingerprint, "backbone": prepared.backbone}
-    with _folder(project) as home:
-        fit = _fitter(project, material, whole, chosen.settings, facts, home, report)
+    with scratch_folder(project) as home:
+        fit = fitter(project, material, whole, chosen.settings, facts, home, report)
         found = cross_validation.run(
             fit,
             whole.targets,
@@ -205,7 +199,7 @@ def foresee(
     rows = np.arange(len(whole))
     seed = project.record.seed
     curve = learning_curve.measure(
-        _on_embeddings(project, material, whole, HeadSettings(), facts),
+        on_embeddings(project, material, whole, HeadSettings(), facts),
         whole.targets,
         whole.groups,
         rows[: len(material.train)],
@@ -216,103 +210,3 @@ def foresee(
     )
     rng = np.random.default_rng([seed, _CURVE, 1])
     return curve, forecast.forecast(curve, rng=rng, more=more, target=target)
-
-
-@contextmanager
-def _folder(project: Project) -> Iterator[Path]:
-    """Where fine-tuning keeps its models of folds, which nobody wants afterwards."""
-    home = project.workspace.folder("runs") / f".cross-validation-p{project.id}"
-    shutil.rmtree(home, ignore_errors=True)
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _fitter(
-    project: Project,
-    material: Material,
-    whole: Part,
-    settings: Settings,
-    facts: dict[str, Any],
-    home: Path,
-    report: Report,
-) -> cross_validation.Fit:
-    if isinstance(settings, FineTuneSettings):
-        return _on_files(project, material, whole, settings, home, report)
-    return _on_embeddings(project, material, whole, settings, facts)
-
-
-def _on_embeddings(
-    project: Project,
-    material: Material,
-    whole: Part,
-    settings: Settings,
-    facts: dict[str, Any],
-) -> cross_validation.Fit:
-    X = fitting.store_of(project, facts).read(whole.ids.tolist())
-    given: dict[str, Any] = {
-        "classes": material.classes,
-        "task": material.task,
-        "class_weight": material.class_weight,
-    }
-
-    def fit(rows: Rows) -> Callable[[Rows], NDArray[np.float64]]:
-        y, weight = whole.targets[rows], whole.weights[rows]
-        model: Any
-        if isinstance(settings, MlpSettings):
-            from training.heads.mlp_training import fit_mlp
-
-            seed = project.record.seed
-            model, _ = fit_mlp(
-                X[rows], y, settings=settings, sample_weight=weight, seed=seed, **given
-            )
-        else:
-            assert isinstance(settings, HeadSettings)
-            model = fit_head(X[rows], y, settings=settings, sample_weight=weight, **given)
-        return lambda held: np.asarray(model.probabilities(X[held]))
-
-    return fit
-
-
-def _on_files(
-    project: Project,
-    material: Material,
-    whole: Part,
-    settings: FineTuneSettings,
-    home: Path,
-    report: Report,
-) -> cross_validation.Fit:
-    from training.finetuning import trainer
-    from training.finetuning.finetuned import FineTuned
-
-    paths = materials.paths(project, whole.ids.tolist())
-
-    def fit(rows: Rows) -> Callable[[Rows], NDArray[np.float64]]:
-        folder = home / f"{int(rows.sum())}-{len(rows)}"
-        learned = trainer.Rows(
-            [paths[row] for row in rows.tolist()], whole.targets[rows], whole.weights[rows]
-        )
-        for _ in trainer.run(
-            learned,
-            None,
-            classes=material.classes,
-            task=material.task,
-            settings=settings,
-            seed=project.record.seed,
-            folder=folder,
-            class_weight=material.class_weight,
-            weights=Path(settings.weights) if settings.weights else None,
-            report=report,
-        ):
-            pass
-        model = FineTuned.load(folder / trainer.MODEL)
-        shutil.rmtree(folder)
-
-        def predict(held: Rows) -> NDArray[np.float64]:
-            logits = model.logits([paths[row] for row in held.tolist()])
-            return to_probabilities(logits, task=material.task)
-
-        return predict
-
-    return fit

@@ -16,8 +16,8 @@ from curation.workspace import Project
 from training import calibration, evaluation
 from training.calibration import to_probabilities
 from training.settings import from_json
-from training.tuning import trials
-from training.tuning.studies import Study
+from training.tuning import bench
+from training.tuning.study import Study
 
 ACT = "test-opened"
 """In the audit log."""
@@ -208,7 +208,7 @@ def _kept(study: Study) -> _Kept | None:
 def _logits(study: Study, kept: _Kept, part: str) -> tuple[Any, Any]:
     held = study.bench.material.part(part)
     settings = from_json(kept.settings)
-    return trials.answers(study.bench, settings, kept.path, held), held.targets
+    return bench.answers(study.bench, settings, kept.path, held), held.targets
 
 
 def _figures(study: Study, p: Any, truth: Any) -> dict[str, Any]:

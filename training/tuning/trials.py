@@ -1,204 +1,112 @@
-"""One trial of a search: a training with given settings, judged on validation alone."""
+"""One trial: settings that the sampler draws, a training with them, and how it went."""
 
-import hashlib
+import fcntl
 import json
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import math
+import time
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import optuna
+from optuna.trial import Trial, TrialState
 
-from curation.errors import TrainingError
-from curation.progress import Report
-from curation.workspace import Project
-from training import fitting, steering
-from training import material as materials
-from training.heads.head import Head, fit_head
-from training.material import Material, Part
-from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings
-
-METRICS = {
-    "accuracy": "accuracy",
-    "balanced-accuracy": "balanced_accuracy",
-    "macro-f1": "macro_f1",
-    "log-loss": "loss",
-}
-"""By the setting's name, that of an epoch's figure."""
+from curation import files
+from curation.errors import Cancelled, TrainingError
+from curation.progress import Report, silent
+from training.settings import Settings
+from training.tuning import bench, search_space
+from training.tuning.study import Study
 
 
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """What all trials of a study share.
+def one_trial(
+    study: Study, kind: str, number: int, *, end: float | None = None, report: Report = silent
+) -> TrialState:
+    """Asks for settings, trains with them, and tells how it went.
 
-    Attributes:
-        project: whose images they are.
-        material: frozen; the test part is not looked at.
-        fingerprint: of the embeddings.
-        metric: of `METRICS`.
-        seed: of all randomness in a training.
-        home: folder of the study.
-    """
-
-    project: Project
-    material: Material
-    fingerprint: str
-    metric: str
-    seed: int
-    home: Path
-
-    def embeddings(self, part: Part) -> NDArray[np.float32]:
-        """(N, d) of a part."""
-        store = fitting.store_of(self.project, {"fingerprint": self.fingerprint})
-        return store.read(part.ids.tolist())
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """Where a trial stands after an epoch.
-
-    Attributes:
-        number: of the epoch, from 1.
-        value: of the metric, by the epoch's model.
-        best: of the metric, by the model that would be kept.
-        model: that one; None in fine-tuning, which keeps it in its folder.
-    """
-
-    number: int
-    value: float
-    best: float
-    model: Any
-
-
-def run(bench: Bench, settings: Settings, *, report: Report) -> Iterator[Step]:
-    """Trains with these settings, epoch by epoch; the caller may stop.
+    Args:
+        study: of which.
+        kind: of training.
+        number: trials before this one; with the seed it decides what a sampler draws.
+        end: when the trial is given up, in seconds since 1970.
+        report: told of the progress.
 
     Raises:
-        TrainingError: settings that allow no model, or a loss that is no number.
-        LabelloopError: an image or the backbone's weights cannot be read.
-        Cancelled: asked to stop.
+        Cancelled: asked to stop; the trial is marked failed and repeated later.
     """
-    if isinstance(settings, HeadSettings):
-        return _head(bench, settings)
-    if isinstance(settings, MlpSettings):
-        return _mlp(bench, settings, report)
-    if isinstance(settings, FineTuneSettings):
-        return _fine_tune(bench, settings, report)
-    raise TrainingError(f"Settings of kind {settings.kind!r} cannot be tuned.")
+    found = study.trials(kind)
+    found.sampler = study.sampler(number)
+    trial = found.ask()
+    begun = time.monotonic()
+    best, model = math.nan, None
+    settings: Settings | None = None
+    state, says = TrialState.FAIL, ""
+
+    def told(done: int, total: int, says: str) -> None:
+        if end is not None and time.time() > end:
+            raise _OutOfTime("The time for this search is over.")
+        report(done, total, f"trial {trial.number}, {says}")
+
+    try:
+        settings = search_space.suggest(trial, kind, study.space(kind), study.facts["base"][kind])
+        told(0, 0, "train")
+        state = TrialState.COMPLETE
+        for step in bench.run(study.bench, settings, report=told):
+            best, model = step.best, step.model
+            trial.report(step.value, step.number)
+            if trial.should_prune():
+                state, says = TrialState.PRUNED, "pruned: worse than most others at this epoch"
+                break
+        if not math.isfinite(best):
+            state, says = TrialState.FAIL, "no epoch gave a finite loss"
+    except TrainingError as error:
+        state, says = TrialState.FAIL, str(error)
+    except Cancelled as stopped:
+        is_late = isinstance(stopped, _OutOfTime)
+        _tell(found, trial, TrialState.FAIL, begun, says="out of time" if is_late else "stopped")
+        found.enqueue_trial(trial.params, user_attrs={"repeats": trial.number})
+        if not is_late:
+            raise
+        return TrialState.FAIL
+    if state == TrialState.COMPLETE and settings is not None:
+        _keep_if_best(study, kind, trial.number, best, settings, model)
+    _tell(found, trial, state, begun, value=best, says=says)
+    if settings is not None:
+        bench.discard(study.bench, settings)
+    return state
 
 
-def _head(bench: Bench, settings: HeadSettings) -> Iterator[Step]:
-    material = bench.material
-    train, held = material.train, material.validation
-    head = fit_head(
-        bench.embeddings(train),
-        train.targets,
-        classes=material.classes,
-        task=material.task,
-        settings=settings,
-        sample_weight=train.weights,
-        class_weight=material.class_weight,
-    )
-    p = head.probabilities(bench.embeddings(held))
-    value = steering.figures(p, held.targets)[METRICS[bench.metric]]
-    yield Step(1, value, value, head)
+class _OutOfTime(Cancelled):
+    """The budget, and not the user, ended the trial."""
 
 
-def _mlp(bench: Bench, settings: MlpSettings, report: Report) -> Iterator[Step]:
-    from training.heads import mlp_training
-
-    material = bench.material
-    train, held = material.train, material.validation
-    name, best = METRICS[bench.metric], float("nan")
-    for epoch, model in mlp_training.run(
-        bench.embeddings(train),
-        train.targets,
-        classes=material.classes,
-        task=material.task,
-        settings=settings,
-        validation=(bench.embeddings(held), held.targets),
-        sample_weight=train.weights,
-        class_weight=material.class_weight,
-        seed=bench.seed,
-        report=report,
-    ):
-        if epoch.validation:
-            best = epoch.validation[name] if epoch.best else best
-            yield Step(epoch.number, epoch.validation[name], best, model)
-
-
-def _fine_tune(bench: Bench, settings: FineTuneSettings, report: Report) -> Iterator[Step]:
-    from training.finetuning import trainer
-
-    material = bench.material
-    name, best = METRICS[bench.metric], float("nan")
-    rows = [
-        trainer.Rows(materials.paths(bench.project, part.ids.tolist()), part.targets, part.weights)
-        for part in (material.train, material.validation)
-    ]
-    for epoch in trainer.run(
-        rows[0],
-        rows[1],
-        classes=material.classes,
-        task=material.task,
-        settings=settings,
-        seed=bench.seed,
-        folder=folder(bench, settings),
-        class_weight=material.class_weight,
-        report=report,
-    ):
-        if epoch.validation:
-            best = epoch.validation[name] if epoch.best else best
-            yield Step(epoch.number, epoch.validation[name], best, None)
-
-
-def folder(bench: Bench, settings: Settings) -> Path:
-    """Where a trial's checkpoints are: by its settings, so that a repeated one goes on."""
-    digest = hashlib.sha256(json.dumps(settings.as_json(), sort_keys=True).encode()).hexdigest()
-    return bench.home / "trials" / f"{settings.kind}-{digest[:12]}"
-
-
-def keep(bench: Bench, settings: Settings, model: Any, target: Path) -> None:
-    """Puts a trial's model where the study keeps its best one, all or nothing."""
-    if model is None:
-        from training.finetuning import trainer
-
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (folder(bench, settings) / trainer.MODEL).replace(target)
+def _tell(
+    found: optuna.Study,
+    trial: Trial,
+    state: TrialState,
+    begun: float,
+    *,
+    value: float = math.nan,
+    says: str = "",
+) -> None:
+    trial.set_user_attr("seconds", round(time.monotonic() - begun, 2))
+    if says:
+        trial.set_user_attr("says", says)
+    if state == TrialState.COMPLETE:
+        found.tell(trial, value)
     else:
-        model.save(target)
+        found.tell(trial, state=state)
 
 
-def discard(bench: Bench, settings: Settings) -> None:
-    """Removes what a trial left behind."""
-    shutil.rmtree(folder(bench, settings), ignore_errors=True)
-
-
-def answers(bench: Bench, settings: Settings, path: Path, part: Part) -> NDArray[np.float64]:
-    """(N, C) logits of a kept model for a part.
-
-    Raises:
-        TrainingError: the model's file is missing or broken.
-    """
-    model = load(path, settings)
-    facts = {"fingerprint": bench.fingerprint}
-    return fitting.logits(bench.project, model, settings, facts, part.ids)
-
-
-def load(path: Path, settings: Settings) -> Any:
-    """The model in a file.
-
-    Raises:
-        TrainingError: it is missing or broken.
-    """
-    if isinstance(settings, HeadSettings):
-        return Head.load(path)
-    if isinstance(settings, MlpSettings):
-        from training.heads.mlp import Mlp
-
-        return Mlp.load(path)
-    from training.finetuning.finetuned import FineTuned
-
-    return FineTuned.load(path)
+def _keep_if_best(
+    study: Study, kind: str, number: int, value: float, settings: Settings, model: Any
+) -> None:
+    """Keeps the best model of a kind; several workers take turns."""
+    note = study.home / f"{kind}.json"
+    with (study.home / f".{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if note.exists():
+            before = float(json.loads(note.read_text(encoding="utf-8"))["value"])
+            if (value >= before) if study.is_least_best else (value <= before):
+                return
+        # The note last: a kill between the two leaves a model that the next trial replaces.
+        bench.keep(study.bench, settings, model, study.home / f"{kind}.safetensors")
+        files.write_json(note, {"trial": number, "value": value, "settings": settings.as_json()})
