@@ -30,5 +30,5 @@ def test_both_kinds__count_the_copies_that_the_plan_asks_for(
     assert sum(more.values()) > 0
     assert np.bincount(rows.y).tolist() == wanted
     assert len(rows.X) == len(rows.weight) == len(rows.groups) == sum(wanted)
-    weight = examples.photos(project, found).weight
+    weight = examples.photos(project, found).weights
     assert np.bincount(found.train.targets, weight) == pytest.approx(wanted)
