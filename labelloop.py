@@ -17,6 +17,7 @@ from curation import workspace as _workspaces
 from curation.errors import LabelloopError
 from curation.progress import Report, silent
 from curation.workspace import Project as _Project
+from ui import agreement as _agreement
 from ui import auditing as _auditing
 from ui import augmenting as _augmenting
 from ui import balancing as _balancing
@@ -161,6 +162,10 @@ class Project:
     def pull(self) -> dict[str, Any]:
         """Brings in what people have answered since the last time."""
         return _wiring.pull(self._project)
+
+    def agreement(self) -> dict[str, Any]:
+        """How far people agree beyond chance: Krippendorff, Fleiss, Cohen, with intervals."""
+        return _agreement.agree(self._project)
 
     def images(self, *, status: str = "any", label: str = "") -> "pd.DataFrame":
         """One row per image: name, state, label, prediction, confidence, reserve, metadata.

@@ -4,9 +4,11 @@ All coefficients come from the same answers: which annotator said what of which 
 is a bootstrap over images, since it is images that are drawn, and not answers.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cached_property
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,6 @@ from curation.intervals import LEVEL, Figure
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
-Value = TypeVar("Value", bound=Hashable)
 Distance = Callable[[Any, Any], float]
 
 RESAMPLES = 1_000
@@ -32,24 +33,33 @@ class Answers:
 
     Attributes:
         images: (A,) ids.
-        annotators: (A,) ids.
+        annotators: A names.
         values: A hashable answers, such as class ids in ascending order.
     """
 
     images: Numbers
-    annotators: Numbers
+    annotators: tuple[str, ...]
     values: tuple[Hashable, ...]
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, int, Hashable]]) -> "Answers":
+    def of(cls, rows: Iterable[tuple[int, str, Hashable]]) -> "Answers":
         """From (image, annotator, value); of two answers of one person to one image the last."""
         kept = {(image, annotator): value for image, annotator, value in rows}
-        keys = list(kept)
         return cls(
-            np.array([image for image, _ in keys], dtype=np.int64),
-            np.array([annotator for _, annotator in keys], dtype=np.int64),
+            np.array([image for image, _ in kept], dtype=np.int64),
+            tuple(annotator for _, annotator in kept),
             tuple(kept.values()),
         )
+
+    @cached_property
+    def by_annotator(self) -> dict[str, dict[int, Hashable]]:
+        """What each said, by image."""
+        found: dict[str, dict[int, Hashable]] = {}
+        for image, who, value in zip(
+            self.images.tolist(), self.annotators, self.values, strict=True
+        ):
+            found.setdefault(who, {})[image] = value
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,51 +121,48 @@ def fleiss_kappa(answers: Answers, *, seed: int = 0) -> Figure:
     return _figure(kappa, len(counts), seed=seed)
 
 
-def cohen_kappa(answers: Answers, first: int, second: int, *, seed: int = 0) -> Figure:
+def cohen_kappa(answers: Answers, first: str, second: str, *, seed: int = 0) -> Figure:
     """Cohen's kappa of two annotators, on the images that both answered.
 
     Source: Cohen 1960, "A coefficient of agreement for nominal scales".
     """
-    one, other = (
-        {
-            int(image): value
-            for image, who, value in zip(
-                answers.images, answers.annotators, answers.values, strict=True
-            )
-            if who == person
-        }
-        for person in (first, second)
-    )
+    one, other = (answers.by_annotator[name] for name in (first, second))
     shared = sorted(one.keys() & other.keys())
-    kinds = {value: number for number, value in enumerate(dict.fromkeys(answers.values))}
-    a, b = (
-        np.array([kinds[said[image]] for image in shared], dtype=np.int64) for said in (one, other)
-    )
+    given = [(one[image], other[image]) for image in shared]
+    kinds = {value: n for n, value in enumerate(dict.fromkeys(v for pair in given for v in pair))}
+    table = np.array([[kinds[value] for value in pair] for pair in given], dtype=np.int64)
+    a, b = table.reshape(-1, 2).T
     hot = np.eye(len(kinds))
     same = (a == b).astype(np.float64)
 
     def kappa(times: Floats) -> Floats:
-        images = np.maximum(times.sum(axis=1), 1)
+        images = times.sum(axis=1)
         by_first, by_second = (times @ hot[said] / images[:, None] for said in (a, b))
         return _beyond_chance(times @ same / images, (by_first * by_second).sum(axis=1))
 
     return _figure(kappa, len(shared), seed=seed)
 
 
-def pairs(answers: Answers) -> list[tuple[int, int, int]]:
+def pairs(answers: Answers) -> list[tuple[str, str, int]]:
     """Two annotators each and how many images they share, from two on, most first."""
-    people, place = np.unique(answers.annotators, return_inverse=True)
-    images, column = np.unique(answers.images, return_inverse=True)
-    given = np.zeros((len(people), len(images)), dtype=np.int32)
-    given[place, column] = 1
-    shared = given @ given.T
+    said = {name: set(images) for name, images in answers.by_annotator.items()}
     found = [
-        (int(people[i]), int(people[j]), int(shared[i, j]))
-        for i in range(len(people))
-        for j in range(i + 1, len(people))
-        if shared[i, j] >= LEAST_SHARED
+        (first, second, len(said[first] & said[second]))
+        for first, second in combinations(sorted(said), 2)
     ]
-    return sorted(found, key=lambda row: (-row[2], row[:2]))
+    return sorted((row for row in found if row[2] >= LEAST_SHARED), key=lambda row: -row[2])
+
+
+def disputes(answers: Answers) -> list[tuple[Hashable, Hashable, list[int]]]:
+    """Two different answers each and the images that got both, the most frequent first."""
+    given: dict[int, set[Hashable]] = {}
+    for image, value in zip(answers.images.tolist(), answers.values, strict=True):
+        given.setdefault(image, set()).add(value)
+    found: dict[tuple[Hashable, Hashable], list[int]] = {}
+    for image, values in given.items():
+        for one, other in combinations(sorted(values, key=repr), 2):
+            found.setdefault((one, other), []).append(image)
+    return sorted(((*key, images) for key, images in found.items()), key=lambda row: -len(row[2]))
 
 
 def of_class(answers: Answers, class_id: int) -> Answers:

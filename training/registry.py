@@ -129,6 +129,8 @@ def promote(project: Project, run_id: str) -> str | None:
             f"{run_id} cannot be the champion: {why}. `labelloop models list` shows the others."
         )
     with project.catalog.write() as connection:
+        if run_rows.get(connection, run_id)["state"] != "done":
+            raise TrainingError(f"{run_id} was deleted just now. Choose another run.")
         before = run_rows.champion(connection, project.id)
         if before is None or before["id"] != run_id:
             run_rows.promote(connection, project.id, run_id)
@@ -192,15 +194,14 @@ def _unfit(row: Run) -> str:
     broken = [name for name in figures if _is_nan(figures[name])]
     if broken or figures.get("accuracy") is None:
         return f"{', '.join(broken) or 'accuracy'} is not a number"
-    confusion = metrics.get("confusion") or []
-    if metrics.get("task") == "single-label" and confusion:
-        per_class = metrics["per_class"]
+    per_class = metrics.get("per_class")
+    if metrics.get("task") == "single-label" and per_class:
         if sum(one["support"] > 0 for one in per_class) < 2:
             return "it was measured on images of one class, which tells nothing"
-        answered = [sum(column) for column in zip(*confusion, strict=True)]
-        if sum(count > 0 for count in answered) < 2:
-            only = per_class[max(range(len(answered)), key=answered.__getitem__)]["class"]
-            return f"it answers {only!r} whatever it sees"
+        # A class that is never answered has no precision.
+        answered = [one["class"] for one in per_class if one["precision"]["value"] is not None]
+        if len(answered) < 2:
+            return f"it answers {''.join(answered)!r} whatever it sees"
     return ""
 
 

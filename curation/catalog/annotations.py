@@ -287,6 +287,25 @@ def reviews(connection: Connection, image_ids: Sequence[int]) -> dict[int, list[
     return found
 
 
+def said(connection: Connection, project_id: int) -> list[tuple[int, str, tuple[int, ...]]]:
+    """What people say of the images they were asked about: image id, annotator, class ids.
+
+    Without reviewers' answers, who were shown what others had said.
+    """
+    rows = connection.execute(
+        select(annotations.c.image_id, annotators.c.name, annotations.c.classes)
+        .join(annotators, annotators.c.id == annotations.c.annotator_id)
+        .where(
+            annotators.c.project_id == project_id,
+            annotators.c.kind == "person",
+            annotations.c.state == "answered",
+            annotations.c.queue.is_distinct_from("correction"),
+        )
+        .order_by(annotations.c.id)
+    )
+    return [(row.image_id, row.name, tuple(sorted(row.classes))) for row in rows]
+
+
 def is_skip() -> ColumnElement[bool]:
     """Whether a person passed on the image itself.
 

@@ -359,6 +359,15 @@ def usable(connection: Connection, project_id: int) -> Iterator[tuple[int, str]]
         last = rows[-1].id
 
 
+def usable_among(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Those of these images that decode and are not excluded."""
+    found: set[int] = set()
+    for batch in batched(ids):
+        query = select(images.c.id).where(images.c.id.in_(batch), images.c.state == "ok")
+        found.update(connection.scalars(query))
+    return found
+
+
 def quarantined(
     connection: Connection, project_id: int, *, most: int | None = None
 ) -> list[tuple[str, str]]:

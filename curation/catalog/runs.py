@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from curation.catalog.bulk import batched
-from curation.catalog.schema import predictions, rounds, runs, snapshots
+from curation.catalog.schema import predictions, projects, rounds, runs, snapshots
 from curation.errors import NotFound
 
 
@@ -26,17 +26,6 @@ def add_snapshot(
             id=snapshot_id, project_id=project_id, sequence=sequence, header=header
         )
     )
-
-
-def latest_snapshot(connection: Connection, project_id: int) -> dict[str, Any] | None:
-    """Id, header and time of the newest snapshot."""
-    row = connection.execute(
-        select(snapshots)
-        .where(snapshots.c.project_id == project_id)
-        .order_by(snapshots.c.sequence.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else dict(row._mapping)
 
 
 def snapshot(connection: Connection, project_id: int, snapshot_id: str) -> dict[str, Any] | None:
@@ -99,7 +88,11 @@ def _next(connection: Connection, project_id: int) -> int:
 
 
 def next_id(connection: Connection, project_id: int) -> str:
-    """A name for the next training of a project; inside the transaction that adds it."""
+    """A name for the next training of a project; inside the transaction that adds it.
+
+    Two that ask at once take turns: SQLite has one writer at a time, and PostgreSQL waits here.
+    """
+    connection.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
     return f"p{project_id}-train-{_next(connection, project_id)}"
 
 
@@ -107,17 +100,18 @@ def update_run(
     connection: Connection,
     run_id: str,
     *,
-    state: str,
+    state: str | None = None,
     metrics: dict[str, Any] | None = None,
     about: dict[str, Any] | None = None,
-) -> None:
-    """Writes where a run stands; what is not given stays."""
-    changes = {"metrics": metrics, "about": about}
-    connection.execute(
+) -> bool:
+    """Writes where a run stands; what is not given stays. False if it was deleted meanwhile."""
+    changes = {"state": state, "metrics": metrics, "about": about}
+    result = connection.execute(
         update(runs)
-        .where(runs.c.id == run_id)
-        .values(state=state, **{k: v for k, v in changes.items() if v is not None})
+        .where(runs.c.id == run_id, runs.c.state != "deleted")
+        .values({key: value for key, value in changes.items() if value is not None})
     )
+    return bool(result.rowcount)
 
 
 def describe(

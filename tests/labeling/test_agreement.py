@@ -35,7 +35,7 @@ def table(text: str) -> Answers:
     rows = [line.split() for line in text.split("\n") if line]
     return Answers.of(
         [
-            (image, annotator, (int(value),))
+            (image, str(annotator), (int(value),))
             for annotator, row in enumerate(rows)
             for image, value in enumerate(row)
             if value != "."
@@ -56,7 +56,7 @@ def test_fleiss_kappa__published_example() -> None:
     rows = []
     for image, line in enumerate(filter(None, FLEISS.split("\n"))):
         said = [kind for kind, count in enumerate(line.split()) for _ in range(int(count))]
-        rows += [(image, person, (kind,)) for person, kind in enumerate(said)]
+        rows += [(image, str(person), (kind,)) for person, kind in enumerate(said)]
     found = agreement.fleiss_kappa(Answers.of(rows))
     assert found.value == pytest.approx(0.210, abs=5e-4)
     assert found.n == 10
@@ -64,8 +64,8 @@ def test_fleiss_kappa__published_example() -> None:
 
 def test_cohen_kappa__published_example_and_scikit_learn() -> None:
     said = [(1, 1)] * 20 + [(1, 0)] * 5 + [(0, 1)] * 10 + [(0, 0)] * 15
-    rows = [(n, who, (pair[who],)) for n, pair in enumerate(said) for who in (0, 1)]
-    found = agreement.cohen_kappa(Answers.of(rows), 0, 1)
+    rows = [(n, "ab"[who], (pair[who],)) for n, pair in enumerate(said) for who in (0, 1)]
+    found = agreement.cohen_kappa(Answers.of(rows), "a", "b")
     assert found.value == pytest.approx(0.4)
     first, second = (list(column) for column in zip(*said, strict=True))
     assert found.value == pytest.approx(cohen_kappa_score(first, second))
@@ -73,16 +73,16 @@ def test_cohen_kappa__published_example_and_scikit_learn() -> None:
 
 
 def test_figures__where_there_is_nothing_to_agree_on() -> None:
-    same = Answers.of([(image, who, (1,)) for image in range(5) for who in (1, 2)])
-    alone = Answers.of([(image, 1, (image,)) for image in range(5)])
+    same = Answers.of([(image, who, (1,)) for image in range(5) for who in "ab"])
+    alone = Answers.of([(image, "a", (image,)) for image in range(5)])
     for answers, n in ((same, 5), (alone, 0)):
         assert agreement.krippendorff_alpha(answers).value is None
         assert agreement.fleiss_kappa(answers).n == n
-    assert agreement.cohen_kappa(alone, 1, 2).n == 0
+    assert agreement.pairs(alone) == []
 
 
 def test_krippendorff_alpha__sets_by_masi() -> None:
-    near = Answers.of([(n, who, (n, n + 1)[: who + 1]) for n in range(20) for who in (0, 1)])
+    near = Answers.of([(n, "ab"[k], (n, n + 1)[: k + 1]) for n in range(20) for k in (0, 1)])
     nominal = agreement.krippendorff_alpha(near).value
     graded = agreement.krippendorff_alpha(near, distance=agreement.masi).value
     assert nominal is not None and graded is not None
@@ -110,7 +110,7 @@ def test_intervals__cover_the_true_coefficient() -> None:
         said = [
             np.where(rng.random(150) < right, truth, rng.integers(0, classes, 150)) for _ in "ab"
         ]
-        rows = [(n, who, (int(said[who][n]),)) for n in range(150) for who in (0, 1)]
+        rows = [(n, "ab"[who], (int(said[who][n]),)) for n in range(150) for who in (0, 1)]
         low, high = agreement.krippendorff_alpha(Answers.of(rows), seed=seed).ci
         # Classes are equally frequent, so that what is beyond chance is how often both know.
         covered += low <= right**2 <= high
@@ -118,10 +118,16 @@ def test_intervals__cover_the_true_coefficient() -> None:
 
 
 def test_pairs__by_how_many_images_they_share() -> None:
-    rows = [(n, 1, (0,)) for n in range(6)] + [(n, 2, (0,)) for n in range(4)] + [(0, 3, (0,))]
-    assert agreement.pairs(Answers.of(rows)) == [(1, 2, 4)]
+    rows = [(n, "a", (0,)) for n in range(6)] + [(n, "b", (0,)) for n in range(4)]
+    assert agreement.pairs(Answers.of([*rows, (0, "c", (0,))])) == [("a", "b", 4)]
+
+
+def test_disputes__the_most_frequent_first() -> None:
+    said = [(1, "a", (1,)), (1, "b", (2,)), (2, "a", (2,)), (2, "b", (1,)), (3, "a", (3,))]
+    answers = Answers.of([*said, (3, "b", (1,)), (4, "a", (1,)), (4, "b", (1,))])
+    assert agreement.disputes(answers) == [((1,), (2,), [1, 2]), ((1,), (3,), [3])]
 
 
 def test_of_class__asks_of_one_class_alone() -> None:
-    answers = Answers.of([(1, 1, (1, 2)), (1, 2, (2,)), (2, 1, (1,)), (2, 2, (1,))])
+    answers = Answers.of([(1, "a", (1, 2)), (1, "b", (2,)), (2, "a", (1,)), (2, "b", (1,))])
     assert agreement.of_class(answers, 1).values == (True, False, True, True)

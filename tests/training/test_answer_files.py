@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,39 @@ def test_opened__refuses_other_files(tmp_path: Path) -> None:
         pytest.raises(InputError, match="Another process writes"),
     ):
         write(tmp_path / "p.csv", ANSWERS)
+
+
+def saved_by_a_spreadsheet(content: bytes) -> bytes:
+    return content.replace(b"\r\n", b"\n")
+
+
+def with_a_byte_changed(content: bytes) -> bytes:
+    middle = content.index(b"\r\n") + 20
+    return content[:middle] + b'"' + content[middle + 1 :]
+
+
+def with_a_column_more(content: bytes) -> bytes:
+    return content.replace(b"\r\n", b",note\r\n")
+
+
+@pytest.mark.parametrize(
+    "change", [saved_by_a_spreadsheet, with_a_byte_changed, with_a_column_more]
+)
+def test_opened__leaves_a_file_that_was_changed(
+    change: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "p.csv"
+    write(out, ANSWERS)
+    out.write_bytes(changed := change(out.read_bytes()))
+    with pytest.raises(InputError, match=r"p\.csv was changed since .* --out"):
+        write(out, ANSWERS)
+    assert out.read_bytes() == changed
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet.partial"])
+def test_opened__an_empty_file_that_a_kill_left(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert write(tmp_path / name.removesuffix(".partial"), ANSWERS) == 0
 
 
 def test_seen__remembers_across_its_tables() -> None:

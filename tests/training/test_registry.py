@@ -17,12 +17,16 @@ FIGURE = {"value": 0.9, "n": 10, "ci": [0.6, 0.98]}
 
 def measured(confusion: list[list[int]], **figures: Any) -> dict[str, Any]:
     support = [sum(row) for row in confusion]
+    answered = [sum(column) for column in zip(*confusion, strict=True)]
     return {
         "accuracy": FIGURE,
         **figures,
         "task": "single-label",
         "confusion": confusion,
-        "per_class": [{"class": name, "support": n} for name, n in zip("ab", support, strict=True)],
+        "per_class": [
+            {"class": name, "support": n, "precision": {"value": 1.0 if said else None}}
+            for name, n, said in zip("ab", support, answered, strict=True)
+        ],
     }
 
 

@@ -82,10 +82,11 @@ class AnswerFile:
         rejected: of them.
     """
 
-    def __init__(self, file: IO[bytes], lines: Lines, form: Form) -> None:
+    def __init__(self, out: Path, file: IO[bytes], lines: Lines, form: Form) -> None:
         self.seen = Seen()
         self.rows = 0
         self.rejected = 0
+        self._out = out
         self._file = file
         self._lines = lines
         self._form = form
@@ -108,11 +109,16 @@ class AnswerFile:
         self._since = time.monotonic()
 
     def _go_on(self) -> None:
-        """Reads which images are there, and cuts off what is not a whole row."""
-        whole, head = 0, self._lines.head(self._form)
+        """Reads which images are there, and cuts off the half of a row that a kill left.
+
+        Raises:
+            InputError: there is more behind the rows than that.
+        """
+        head = self._lines.head(self._form)
         self._file.seek(0)
-        for record in _records(self._file, self._lines):
-            if whole or not head:
+        whole = len(head) if self._file.read(len(head)) == head else 0
+        if whole == len(head):
+            for record in _records(self._file, self._lines):
                 try:
                     name, is_rejected = self._lines.read(self._form, record)
                 except ValueError:
@@ -120,9 +126,14 @@ class AnswerFile:
                 self.seen.add(name)
                 self.rows += 1
                 self.rejected += is_rejected
-            elif record != head:
-                break
-            whole += len(record)
+                whole += len(record)
+        self._file.seek(whole)
+        rest = self._file.read(_LONGEST + 1)
+        if not _is_half(rest, b"" if whole else head, self._lines, self._form):
+            raise InputError(
+                f"{self._out} was changed since `labelloop predict` wrote it (byte {whole:,}), and "
+                "is left as it is. Rename it, or name another file with --out."
+            )
         self._file.truncate(whole)
         self._file.seek(whole)
         if not whole:
@@ -139,6 +150,33 @@ def _records(file: IO[bytes], lines: Lines) -> Iterator[bytes]:
         if lines.is_whole(text):
             yield text
             text = b""
+
+
+def _is_half(rest: bytes, head: bytes, lines: Lines, form: Form) -> bool:
+    """Whether these bytes may be what was left of a row, or of the head, when writing broke off."""
+    written, zero, beyond = rest.partition(b"\0")
+    if zero and beyond.strip(b"\0\r\n"):  # where the power failed, zeros may stand to the end
+        return False
+    if head:
+        return head.startswith(written)
+    if len(rest) > _LONGEST:
+        return False
+    *full, _ = written.split(b"\n")
+    so_far = b""
+    for line in (one + b"\n" for one in full):
+        so_far += line
+        # A quotation mark that was lost or added hides the ends of all rows behind it.
+        if lines.is_whole(so_far) or _is_row(line, lines, form):
+            return False
+    return True
+
+
+def _is_row(line: bytes, lines: Lines, form: Form) -> bool:
+    try:
+        lines.read(form, line)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
@@ -162,7 +200,7 @@ def opened(out: Path, owner: Owner) -> Iterator[AnswerFile]:
         with journal.open("a+b") as file:
             _lock(file, out)
             files.write_json(_beside(out), asdict(owner))
-            answers = AnswerFile(file, lines, owner.form)
+            answers = AnswerFile(out, file, lines, owner.form)
             try:
                 yield answers
             finally:
@@ -182,9 +220,12 @@ def _beside(out: Path) -> Path:
 
 def _check(out: Path, journal: Path, owner: Owner) -> None:
     """Refuses a file that must not be added to."""
-    if not (out.exists() or journal.exists()):
+    there = [path for path in dict.fromkeys((out, journal)) if path.exists()]
+    begun = [path.name for path in (*there, _beside(out)) if path.exists()]
+    # A kill may leave an empty file, before anything is known of it.
+    if not any(path.stat().st_size for path in there):
         return
-    again = f"Remove it and {_beside(out).name}, or name another file with --out."
+    again = f"Remove {' and '.join(begun)}, or name another file with --out."
     try:
         kept = json.loads(_beside(out).read_text(encoding="utf-8"))
         differs = [key for key, value in _plain(owner).items() if kept[key] != value]

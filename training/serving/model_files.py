@@ -172,7 +172,7 @@ def bring(project: Project, path: Path, *, report: Report = silent) -> str:
     with project.catalog.write() as connection:
         kept = run_rows.get(connection, run_id)["about"]
         about = {**kept, **about, "files": runs.hashes(project, run_id)}
-        run_rows.update_run(connection, run_id, state="done", metrics=metrics, about=about)
+        run_rows.update_run(connection, run_id, metrics=metrics, about=about)
     return run_id
 
 
@@ -185,12 +185,9 @@ def _register(project: Project, path: Path, card: Card, model: Model) -> str:
         "fingerprint": card.fingerprint,
         "temperature": card.temperature,
     }
+    # The row first: a kill leaves a run that is not done, and no files that another one would find.
     with project.catalog.write() as connection:
         run_id = run_rows.next_id(connection, project.id)
-        home = runs.folder(project, run_id)
-        model.save(home / runs.MODEL)
-        files.write_json(home / runs.SETTINGS, card.settings)
-        runs.write_facts(home, run_id, facts)
         run_rows.add(
             connection,
             project.id,
@@ -200,8 +197,16 @@ def _register(project: Project, path: Path, card: Card, model: Model) -> str:
             seed=0,
             settings=card.settings,
             metrics={},
-            about={**facts, "files": runs.hashes(project, run_id)},
+            about=facts,
+            state="running",
         )
+    home = runs.folder(project, run_id)
+    model.save(home / runs.MODEL)
+    files.write_json(home / runs.SETTINGS, card.settings)
+    runs.write_facts(home, run_id, facts)
+    about = {**facts, "files": runs.hashes(project, run_id)}
+    with project.catalog.write() as connection:
+        run_rows.update_run(connection, run_id, state="done", about=about)
         audit.append(
             connection,
             project.id,

@@ -1,6 +1,6 @@
 """Commands about people and what they answer."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     nouns = typer.Typer(no_args_is_help=True, help="Answers: pull them, see how far they are.")
     nouns.command("pull")(pull)
     nouns.command("status")(status)
+    nouns.command("agreement")(agreement)
     nouns.command("rebuild")(rebuild)
     app.add_typer(nouns, name="label")
     people = typer.Typer(no_args_is_help=True, help="The people who label.")
@@ -55,6 +56,54 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
         for row in result["annotators"]
     ]
     session.show(result, as_json=as_json, lines=lines)
+
+
+def agreement(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Say how far people agree beyond chance, in all, two by two, and class by class.
+
+    1 is full agreement and 0 what chance gives; 0.8 is often asked for. Brackets are 95 %
+    intervals. Only images that two people have answered count.
+
+    Example: labelloop label agreement
+    """
+    from ui.agreement import agree
+
+    result = agree(session.project(workspace))
+    session.show(result, as_json=as_json, lines=_agreement_lines(result))
+
+
+def _agreement_lines(result: dict[str, Any]) -> list[str]:
+    if not result["images_with_two"]:
+        return [
+            "No image has answers of two people yet. Every fifth image of the reserve is asked of "
+            "two; invite a second person with `labelloop annotators add NAME`."
+        ]
+    lines = [
+        f"{result['annotators']} people, {result['images_with_two']:,} of {result['images']:,} "
+        "images answered by two or more",
+        f"Krippendorff's alpha: {_coefficient(result['krippendorff_alpha'])}",
+        f"Fleiss' kappa: {_coefficient(result['fleiss_kappa'])}",
+    ]
+    if result["cohen_kappa"]:
+        lines += ["", "Cohen's kappa of two people:"]
+        lines += [f"  {who}: {_coefficient(found)}" for who, found in result["cohen_kappa"].items()]
+    lines += ["", "Alpha of each class against all others:"]
+    lines += [f"  {name}: {_coefficient(found)}" for name, found in result["per_class"].items()]
+    if result["disputes"]:
+        lines += ["", "Said of the same image, most often first; better guidelines may help:"]
+        lines += [
+            f"  {' / '.join(', '.join(said) or 'none' for said in row['answers'])}: "
+            f"{row['images']:,} images, such as {', '.join(row['examples'][:3])}"
+            for row in result["disputes"]
+        ]
+    return lines
+
+
+def _coefficient(found: dict[str, Any]) -> str:
+    if found["value"] is None:
+        return f"cannot be told (n = {found['n']:,})"
+    low, high = found["ci"]
+    return f"{found['value']:.2f} ({low:.2f} to {high:.2f}, n = {found['n']:,})"
 
 
 def rebuild(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
