@@ -4,7 +4,7 @@ Functions return what `labelloop label agreement --json` prints.
 """
 
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 from curation.catalog import annotations
 from curation.catalog import images as image_rows
@@ -58,7 +58,10 @@ def _disputes(project: Project, answers: Answers) -> list[dict[str, Any]]:
         names = image_rows.names_by_id(connection, examples)
     return [
         {
-            "answers": [list(project.record.class_names(value)) for value in (one, other)],
+            "answers": [
+                list(project.record.class_names(cast(tuple[int, ...], value)))
+                for value in (one, other)
+            ],
             "images": len(images),
             "examples": [names[image] for image in images[:SHOWN]],
         }

@@ -54,6 +54,22 @@ def address(workspace: Path, url: str = "") -> str:
     return found.render_as_string(hide_password=False)
 
 
+def kept(url: str) -> str:
+    """The same address as it may stand in a file: without its password, and whole.
+
+    PostgreSQL's own ~/.pgpass or PGPASSWORD give the password where an address has none.
+    """
+    try:
+        given = make_url(url) if url else None
+    except ArgumentError:  # said by `address`
+        return url
+    if given is None:
+        return ""
+    if given.drivername.startswith("sqlite") and given.database:
+        given = given.set(database=str(Path(given.database).absolute()))
+    return given.set(password=None).render_as_string(hide_password=False)
+
+
 def options(url: str) -> dict[str, object]:
     """How long a writer waits for another one, as SQLAlchemy's engine takes it."""
     if not url.startswith("sqlite"):

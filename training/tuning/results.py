@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +68,19 @@ class Entry:
 
 def history(study: Study) -> list[Entry]:
     """All trials in the order in which they began."""
-    rows = [(kind, trial) for kind in study.kinds for trial in study.trials(kind).get_trials()]
-    # Trials on the list have not begun. Numbers decide within a kind, whatever the clock does.
-    order = {kind: place for place, kind in enumerate(study.kinds)}
-    rows.sort(key=lambda row: (_begun(row[1]), order[row[0]], row[1].number))
+    begun: list[tuple[datetime, str, FrozenTrial]] = []
+    waiting: list[tuple[str, FrozenTrial]] = []
+    for kind in study.kinds:
+        latest = datetime.min
+        for trial in study.trials(kind).get_trials():
+            if trial.datetime_start is None:
+                waiting.append((kind, trial))
+                continue
+            # Numbers decide within a kind, also where the clock was put back.
+            latest = max(latest, trial.datetime_start)
+            begun.append((latest, kind, trial))
+    begun.sort(key=itemgetter(0))
+    rows = [(kind, trial) for _, kind, trial in begun] + waiting
     found: list[Entry] = []
     best: float | None = None
     for kind, trial in rows:
@@ -91,11 +102,6 @@ def history(study: Study) -> list[Entry]:
             )
         )
     return found
-
-
-def _begun(trial: FrozenTrial) -> tuple[bool, str]:
-    at = trial.datetime_start
-    return at is None, "" if at is None else at.isoformat()
 
 
 def importance(study: Study) -> dict[str, dict[str, float]]:

@@ -120,7 +120,9 @@ def _search_kind(
         return 0, exhausted
     known = found.get_trials(deepcopy=False)
     first = sum(trial.state != TrialState.WAITING for trial in known)
-    turn = Turn(str(project.workspace.path), project.record.name, study.name, kind, first, end)
+    turn = Turn(
+        str(project.workspace.path), project.record.name, study.name, study.url, kind, first, end
+    )
     if processes == 1:
         done = workers.work(
             study, turn, itertools.count() if count is None else range(count), report
@@ -136,11 +138,13 @@ def _search_kind(
 
 
 def _repeat_killed(found: optuna.Study) -> int:
-    """Marks trials failed that nobody works on any more, and has them tried again."""
+    """Marks trials failed that nobody works on any more, and has them tried once again."""
     killed = found.get_trials(states=(TrialState.RUNNING,))
     for trial in killed:
         found.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        if params := _params(trial):
+        # One that is killed twice would kill the search each time it goes on.
+        params = {} if "repeats" in trial.user_attrs else _params(trial)
+        if params:
             found.enqueue_trial(params, user_attrs={"repeats": trial.number})
     return len(killed)
 

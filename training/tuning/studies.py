@@ -1,6 +1,7 @@
 """Searches for settings on disk: what each was begun with, its trials, and the best of them.
 
-A study has one Optuna study for each kind of training, `p<project>-<name>-<kind>`, and a folder
+A study has one Optuna study for each kind of training, `p<project>-<name>-<key>-<kind>`, its key
+drawn anew so that several workspaces can use one database; and a folder
 tuning/p<project>-<name>/ in the workspace:
 
 study.json            what it was begun with
@@ -13,6 +14,7 @@ history.png, importance.png
 
 import json
 import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from training import material as materials
 from training.heads import targets as target_rows
 from training.material import Material
 from training.material.parts import LEAST_GROUPS
-from training.settings import STEERING, FineTuneSettings
+from training.settings import STEERING, FineTuneSettings, HeadSettings
 from training.tuning.bench import Bench
 from training.tuning.study import Study
 
@@ -84,7 +86,7 @@ def begin(project: Project, asked: Asked, *, report: Report = silent) -> Study:
     name = asked.study or kind
     home = _home(project, name)
     if (home / _ABOUT).exists():
-        found = find(project, name)
+        found = find(project, name, storage=asked.storage)
         _check_same(found, asked)
         return found
     url = databases.address(project.workspace.path, asked.storage)
@@ -113,15 +115,21 @@ def begin(project: Project, asked: Asked, *, report: Report = silent) -> Study:
         "base": base,
         "reasons": reasons,
         "labels": count,
-        "storage": asked.storage,
+        "storage": databases.kept(asked.storage),
+        "key": secrets.token_hex(8),
         "material": material.as_json(),
     }
     files.write_json(home / _ABOUT, facts)
     return _study(project, name, facts, material, url)
 
 
-def find(project: Project, name: str) -> Study:
+def find(project: Project, name: str, *, storage: str = "") -> Study:
     """A study that was begun.
+
+    Args:
+        project: whose it is.
+        name: of the study.
+        storage: the database's address with its password, which is not kept.
 
     Raises:
         NotFound: there is none of this name.
@@ -138,8 +146,8 @@ def find(project: Project, name: str) -> Study:
             f"{path} cannot be read ({type(error).__name__}). Restore it from a backup, or begin "
             "another study with --study NAME."
         ) from error
-    url = databases.address(project.workspace.path, facts["storage"])
-    material = materials.load(project, path.parent, facts["material"])
+    url = databases.address(project.workspace.path, storage or facts["storage"])
+    material = materials.load(path.parent, facts["material"])
     return _study(project, name, facts, material, url)
 
 
@@ -183,6 +191,8 @@ def _base(
     minutes = auto.MINUTES if asked.minutes is None else asked.minutes
     for kind in kinds:
         own = dict(fixed)
+        if kind == HeadSettings.kind:
+            own["search"] = False  # the strength is what trials vary
         if kind == FineTuneSettings.kind:
             own["metric"] = asked.metric or DEFAULTS["metric"]
             own["backbone"] = asked.backbones[0] if asked.backbones else backbone
@@ -226,7 +236,7 @@ def _check_same(study: Study, asked: Asked) -> None:
         "metric": asked.metric,
         "backbones": list(asked.backbones),
         "seed": asked.seed,
-        "storage": asked.storage,
+        "storage": databases.kept(asked.storage),
     }
     for name, value in given.items():
         if value not in ("", [], None) and value != study.facts[name]:

@@ -83,7 +83,7 @@ class Study:
         if kind not in self.opened:
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             self.opened[kind] = optuna.create_study(
-                study_name=f"{self.home.name}-{kind}",
+                study_name=f"{self.home.name}-{self.facts['key']}-{kind}",
                 storage=self.storage,
                 direction="minimize" if self.is_least_best else "maximize",
                 sampler=optuna.samplers.RandomSampler(seed=0),  # each trial gets its own

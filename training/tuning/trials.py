@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from curation import files
-from curation.errors import Cancelled, TrainingError
+from curation.errors import BackboneError, Cancelled, TrainingError
 from curation.progress import Report, silent
 from training.settings import Settings
 from training.tuning import bench, search_space
@@ -57,8 +57,9 @@ def one_trial(
                 break
         if not math.isfinite(best):
             state, says = TrialState.FAIL, "no epoch gave a finite loss"
-    except TrainingError as error:
-        state, says = TrialState.FAIL, str(error)
+    except (TrainingError, BackboneError, MemoryError, RuntimeError) as error:
+        # Too large for this machine, or no network: settings that are no good here.
+        state, says = TrialState.FAIL, str(error) or type(error).__name__
     except Cancelled as stopped:
         is_late = isinstance(stopped, _OutOfTime)
         _tell(found, trial, TrialState.FAIL, begun, says="out of time" if is_late else "stopped")
@@ -104,8 +105,10 @@ def _keep_if_best(
     with (study.home / f".{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if note.exists():
-            before = float(json.loads(note.read_text(encoding="utf-8"))["value"])
-            if (value >= before) if study.is_least_best else (value <= before):
+            kept = json.loads(note.read_text(encoding="utf-8"))
+            sign = 1.0 if study.is_least_best else -1.0
+            # Of equal ones the first, as `Study.best` has it.
+            if (sign * float(kept["value"]), kept["trial"]) <= (sign * value, number):
                 return
         # The note last: a kill between the two leaves a model that the next trial replaces.
         bench.keep(study.bench, settings, model, study.home / f"{kind}.safetensors")

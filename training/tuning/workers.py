@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from curation import workspace
-from curation.errors import Cancelled
+from curation.errors import Cancelled, TrainingError
 from curation.images import usable_cores
 from curation.progress import Report
 from training.tuning import studies
@@ -33,6 +34,7 @@ class Turn:
     workspace: str
     project: str
     study: str
+    storage: str
     kind: str
     first: int
     end: float | None
@@ -77,6 +79,11 @@ def work_together(turn: Turn, study: Study, count: int | None, workers: int, rep
                 report(done, count or 0, f"tune {turn.kind}")
                 for future in ended:
                     future.result()
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                f"A process of the search was killed, probably for want of memory: {most} work at "
+                "a time. Lower --workers; the same command goes on with what there is."
+            ) from error
         except BaseException:
             stop.set()  # the workers give up at their next report
             raise
@@ -112,7 +119,7 @@ def _worker(turn: Turn, count: int | None) -> int:
             raise Cancelled("The search was stopped.")
 
     project = workspace.project(workspace.open(Path(turn.workspace)), turn.project)
-    with closing(studies.find(project, turn.study)) as study:
+    with closing(studies.find(project, turn.study, storage=turn.storage)) as study:
         try:
             return work(study, turn, tickets(), report)
         except Cancelled:
