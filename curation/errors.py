@@ -18,6 +18,7 @@ what happened, with the values, and the next step.
     │   ├── NeedsModel              the strategy needs probabilities and there is no model yet
     │   └── PoolTooSmall            more images asked for than the pool holds
     ├── TrainingError               the labels or settings do not allow a model
+    │   └── Interrupted             it stopped for another reason; the same call goes on
     ├── LabelStudioError            Label Studio answered, but not with what is needed
     │   ├── LabelStudioUnreachable  nothing answers at the address
     │   ├── LabelStudioRefused      the token is wrong or not allowed
@@ -89,6 +90,10 @@ class PoolTooSmall(SelectionError):
 
 class TrainingError(LabelloopError):
     """The labels or the settings do not allow a model to be trained."""
+
+
+class Interrupted(TrainingError):
+    """A training stopped for a reason that lies elsewhere; the same call goes on."""
 
 
 class LabelStudioError(LabelloopError):

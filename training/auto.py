@@ -5,6 +5,7 @@ size of the images and from how fast this machine trains, by tables: the same da
 rates give the same settings.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from curation.errors import InputError
 from training.finetuning import distributed
 from training.finetuning.probe import Probe
 from training.settings import KINDS, FineTuneSettings, HeadSettings, MlpSettings, Settings, kind_of
-from training.suggestions import Job, count_of, suggest
+from training.suggestions import Job, Preferred, count_of, suggest
 
 AUTO = "auto"
 
@@ -72,6 +73,7 @@ def choose(
     validation: int = 0,
     minutes: float | None = None,
     asked: Mapping[str, Any] | None = None,
+    preferred: Preferred | None = None,
     device: torch.device | None = None,
     rates: Probe | None = None,
     probes: Path | None = None,
@@ -87,6 +89,7 @@ def choose(
         validation: labeled images to steer by.
         minutes: that fine-tuning may take; `MINUTES` if None.
         asked: settings in kebab-case that stand.
+        preferred: of fine-tuning, in place of what the tables say; they decide on no kind.
         device: what will be trained on; this process's own by default.
         rates: of the probe; measured where they are needed if None.
         probes: where what is measured is kept for the next time.
@@ -99,7 +102,7 @@ def choose(
     """
     asked = dict(asked or {})
     allowed = MINUTES if minutes is None else minutes
-    if not allowed > 0:
+    if not (math.isfinite(allowed) and allowed > 0):
         raise InputError(f"minutes is {allowed}; give a number above 0.")
     check(kind, asked)
     job = Job(
@@ -112,6 +115,7 @@ def choose(
         asked=asked,
         device=device or distributed.device(),
         probes=probes,
+        preferred=preferred or {},
     )
     possible = _possible(kind, asked)
     tuned, why = None, ""
@@ -137,9 +141,14 @@ def _possible(kind: str, asked: Mapping[str, Any]) -> list[type[Settings]]:
     if "kind" in asked:
         found = [known for known in found if known.kind == asked["kind"]]
     if not found:
+        having = {
+            name: [known.kind for known in KINDS.values() if name in known.names()]
+            for name in sorted(names)
+        }
+        listed = ", ".join(f"{name} ({', '.join(of) or 'none'})" for name, of in having.items())
         raise InputError(
-            f"No kind of training has all of: {', '.join(sorted(names))}. Leave one out; "
-            "`labelloop train --help` lists what each kind has."
+            f"No kind of training has all of these (the kinds that have each): {listed}. Leave one "
+            "out; docs/reference/settings.md lists all settings."
         )
     return found
 

@@ -3,6 +3,7 @@
 Both follow the project's balance plan: copies of a class that it asks for are learned from here.
 """
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from curation.balance.plan import MOST_COPIES
 from curation.embeddings import EmbeddingStore
+from curation.errors import UnreadableImage
 from curation.progress import Report, silent
 from curation.records import LabelRow
 from curation.workspace import Project
@@ -19,6 +21,9 @@ from training.material import Material, Part
 
 if TYPE_CHECKING:
     from training.finetuning import trainer
+
+_SHOWN = 3
+"""Files that a message names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,28 @@ def of_part(
     from training.finetuning import trainer
 
     return trainer.Rows(materials.paths(project, part.ids.tolist()), part.targets, weight)
+
+
+def check_files(project: Project, material: Material) -> None:
+    """Refuses images to judge by that are gone before hours are spent on a model.
+
+    Those to learn from and to steer by are decoded first of all anyway.
+
+    Raises:
+        UnreadableImage: naming the first of the files, and their number.
+        NotFound: an image is no longer in the catalog.
+    """
+    judging = materials.joined([material.validation, material.test])
+    paths = materials.paths(project, judging.ids.tolist())
+    gone = [path for path in paths if not os.access(path, os.R_OK)]
+    if gone:
+        shown = ", ".join(map(str, gone[:_SHOWN]))
+        more = f" and {len(gone) - _SHOWN:,} more" if len(gone) > _SHOWN else ""
+        raise UnreadableImage(
+            f"{len(gone):,} of {len(paths):,} images of validation and test cannot be read "
+            f"({shown}{more}). Put the files back, or leave them out with `labelloop exclude`, "
+            "then run the command again."
+        )
 
 
 def _labels(project: Project, material: Material) -> list[LabelRow]:

@@ -5,59 +5,41 @@ its seed are written first; then the model is fitted, calibrated on validation, 
 described. Asked for again with the same words, a run that was interrupted goes on.
 """
 
+import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from curation import balance, features, files
 from curation.catalog import runs as run_rows
-from curation.errors import BackboneError, InputError, TrainingError, UnreadableImage
+from curation.errors import (
+    BackboneError,
+    InputError,
+    Interrupted,
+    LabelloopError,
+    NotFound,
+    TrainingError,
+    UnreadableImage,
+)
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import auto, fitting, model_card, results, runs
+from training import auto, begun, examples, fitting, model_card, results, runs
 from training import material as materials
+from training.asked import Asked, absolute
 from training.finetuning import probe
 from training.material import Material
-from training.settings import Settings, from_json
+from training.settings import AUGMENTATIONS, FineTuneSettings, Settings, from_json
+from training.suggestions import Preferred
 
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user wants of a training.
-
-    Attributes:
-        kind: `auto`, or of `settings.KINDS`.
-        settings: in kebab-case, those that are not to be chosen automatically.
-        minutes: that fine-tuning may take; chosen automatically if None.
-        seed: of all randomness; the project's if None.
-        processes: on this machine that train together.
-        parents: ids of runs that this one was made from.
-    """
-
-    kind: str = "auto"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    minutes: float | None = None
-    seed: int | None = None
-    processes: int = 1
-    parents: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """As the run keeps it, to be told apart from another one."""
-        return {
-            "kind": self.kind,
-            "settings": dict(sorted(self.settings.items())),
-            "minutes": self.minutes,
-            "seed": self.seed,
-            "processes": self.processes,
-            "parents": list(self.parents),
-        }
+_log = logging.getLogger(__name__)
 
 
 def train(
-    project: Project, asked: Asked | None = None, *, fresh: bool = False, report: Report = silent
+    project: Project,
+    asked: Asked | None = None,
+    *,
+    fresh: bool | str = False,
+    report: Report = silent,
 ) -> str:
     """Trains a model, or goes on with the training that was interrupted; returns the run's id.
 
@@ -65,27 +47,33 @@ def train(
         project: whose labels are learned from.
         asked: all automatic if None.
         fresh: begin anew even if the same training was interrupted, and measure anew how fast this
-            machine trains.
+            machine trains. With the id of a run, what was begun after it is gone on with: a job
+            that is done again after a crash does not begin anew each time.
         report: told of the progress.
 
     Raises:
         TrainingError: labels or settings allow no model; the run is kept as `failed`.
+        Interrupted: one of several processes ended badly; the same call goes on.
         InputError: a setting that does not exist.
         BackboneError: weights that cannot be had.
-        UnreadableImage: a file cannot be decoded.
+        UnreadableImage: a file is gone or cannot be decoded; the same call goes on once it is there
+            again, and begins anew once it is excluded.
         Cancelled: asked to stop; the same call goes on.
     """
-    asked = asked or Asked()
-    # A setting that cannot be used is refused before anything is written.
-    auto.check(asked.kind, asked.settings)
-    if fresh:
-        probe.forget(_probes(project))
-    run_id = _begin(project, asked, fresh=fresh)
+    # What cannot be used is refused before anything is written.
+    asked = (asked or Asked()).checked()
+    run_id, note = _begin(project, asked, fresh=fresh)
     with runs.alone(project, run_id):
-        return _train(project, run_id, asked, report)
+        return _train(project, run_id, asked, report, note=note)
 
 
-def prepare(project: Project, asked: Asked | None = None, *, report: Report = silent) -> str:
+def prepare(
+    project: Project,
+    asked: Asked | None = None,
+    *,
+    fresh: bool | str = False,
+    report: Report = silent,
+) -> str:
     """Writes what a training learns from and how, and no more: several machines may then fit it.
 
     `train` with the same words goes on from there.
@@ -93,15 +81,17 @@ def prepare(project: Project, asked: Asked | None = None, *, report: Report = si
     Args:
         project: whose labels are learned from.
         asked: all automatic if None.
+        fresh: as for `train`.
         report: told of the progress.
 
     Raises:
         TrainingError, LabelloopError, Cancelled: as `train`.
     """
-    asked = asked or Asked()
-    auto.check(asked.kind, asked.settings)
-    run_id = _begin(project, asked, fresh=False)
+    asked = (asked or Asked()).checked()
+    run_id, note = _begin(project, asked, fresh=fresh)
     with runs.alone(project, run_id):
+        if note:
+            report(0, 0, note)
         _prepare(project, run_id, asked, report)
     return run_id
 
@@ -136,7 +126,7 @@ def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[s
         processes=about.get("asked", {}).get("processes", 1),
         parents=(run_id,),
     )
-    new_id = _begin(project, asked, fresh=False)
+    new_id, _ = _begin(project, asked, fresh=False)
     with runs.alone(project, new_id):
         home, old = runs.folder(project, new_id), runs.folder(project, run_id)
         if not (home / runs.FACTS).exists():
@@ -156,33 +146,14 @@ def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[s
     return new_id, same
 
 
-def _begin(project: Project, asked: Asked, *, fresh: bool) -> str:
-    """The interrupted run that was asked for in these words, or a new one."""
-    with project.catalog.write() as connection:
-        for row in run_rows.every(connection, project.id):
-            same = row["about"].get("asked") == asked.as_json()
-            if row["state"] != "running" or not same or runs.is_busy(project, row["id"]):
-                continue
-            if not fresh:
-                return str(row["id"])
-            run_rows.update_run(connection, row["id"], state="failed")
-        run_id = run_rows.next_id(connection, project.id)
-        run_rows.add(
-            connection,
-            project.id,
-            run_id,
-            kind=asked.kind,
-            snapshot_id=None,
-            seed=project.record.seed if asked.seed is None else asked.seed,
-            settings={},
-            metrics={},
-            about={"asked": asked.as_json()},
-            state="running",
-        )
-    return run_id
+def _begin(project: Project, asked: Asked, *, fresh: bool | str) -> tuple[str, str]:
+    """The run to train, and what to tell of one that was begun before."""
+    if fresh:
+        probe.forget(_probes(project))
+    return begun.find(project, asked, fresh=fresh)
 
 
-def _train(project: Project, run_id: str, asked: Asked, report: Report) -> str:
+def _train(project: Project, run_id: str, asked: Asked, report: Report, *, note: str = "") -> str:
     seconds: dict[str, float] = {}
     clock = time.monotonic()
 
@@ -191,17 +162,22 @@ def _train(project: Project, run_id: str, asked: Asked, report: Report) -> str:
         seconds[step] = round(time.monotonic() - clock, 3)
         clock = time.monotonic()
 
+    if note:
+        report(0, 0, note)
     try:
         material, settings = _prepare(project, run_id, asked, report)
+        if isinstance(settings, FineTuneSettings):
+            examples.check_files(project, material)
         lap("prepare")
-        fitting.fit(project, run_id, report=report, processes=asked.processes)
+        settings = fitting.fit(project, run_id, report=report, processes=asked.processes)
         lap("fit")
-        facts = runs.read(project, run_id, runs.FACTS)
+        facts = {**runs.read(project, run_id, runs.FACTS), "asked": asked.as_json()}
+        _register(project, run_id, facts, settings)
         found = results.judge(project, run_id, material, settings, facts, report=report)
         lap("judge")
-    except UnreadableImage:  # goes on once the file is there again
+    except (UnreadableImage, Interrupted):  # goes on, once the file is there again
         raise
-    except (TrainingError, BackboneError, InputError) as error:  # the same words fail again
+    except (TrainingError, BackboneError, InputError, NotFound) as error:  # would fail again
         with project.catalog.write() as connection:
             about = run_rows.get(connection, run_id)["about"]
             run_rows.update_run(
@@ -209,10 +185,19 @@ def _train(project: Project, run_id: str, asked: Asked, report: Report) -> str:
             )
         raise
     runs.save_metrics(project, run_id, found.metrics)
-    about = {**facts, **found.about, "seconds": seconds, "files": runs.hashes(project, run_id)}
+    about = {
+        **facts,
+        **found.about,
+        "begun": note,
+        "seconds": seconds,
+        "files": runs.hashes(project, run_id),
+    }
     with project.catalog.write() as connection:
         run_rows.update_run(connection, run_id, state="done", metrics=found.metrics, about=about)
-    model_card.write(project, run_id, runs.folder(project, run_id))
+    try:
+        model_card.write(project, run_id, runs.folder(project, run_id))
+    except (LabelloopError, OSError) as error:  # it can be written at any time
+        _log.warning("%s is trained, but its card could not be written: %s", run_id, error)
     return run_id
 
 
@@ -224,7 +209,7 @@ def _prepare(
     if (home / runs.FACTS).exists():
         facts = runs.read(project, run_id, runs.FACTS)
         settings = from_json(runs.read(project, run_id, runs.SETTINGS))
-        material = materials.load(project, home, facts["material"])
+        material = materials.load(home, facts["material"])
         _register(project, run_id, facts, settings)
         return material, settings
     prepared = features.prepare(project, report=report)
@@ -234,12 +219,18 @@ def _prepare(
         # Weights that the training chooses would undo the plan's.
         given.setdefault("class-weight", "none")
     report(0, 0, "choose settings")
-    choose = partial(_choose, material, minutes=asked.minutes, probes=_probes(project))
-    chosen = choose(asked.kind, given)
-    own = prepared.backbone
-    if chosen.settings.as_json().get("backbone", own) != own and "backbone" not in given:
-        # The workspace was told to look through another backbone than the default.
-        chosen = choose("fine-tune", {**given, "backbone": own})
+    chosen = auto.choose(
+        asked.kind,
+        images=len(material.train),
+        classes=len(material.classes),
+        task=material.task,
+        typical_side=material.side,
+        validation=len(material.validation),
+        minutes=asked.minutes,
+        asked=given,
+        preferred=_preferred(project, material, prepared.backbone),
+        probes=_probes(project),
+    )
     facts = {
         "asked": asked.as_json(),
         "material": material.as_json(),
@@ -261,25 +252,21 @@ def _probes(project: Project) -> Path:
     return project.workspace.path / "probes"
 
 
-def _choose(
-    material: Material,
-    kind: str,
-    given: Mapping[str, Any],
-    *,
-    minutes: float | None,
-    probes: Path,
-) -> auto.Chosen:
-    return auto.choose(
-        kind,
-        images=len(material.train),
-        classes=len(material.classes),
-        task=material.task,
-        typical_side=material.side,
-        validation=len(material.validation),
-        minutes=minutes,
-        asked=given,
-        probes=probes,
-    )
+def _preferred(project: Project, material: Material, backbone: str) -> Preferred:
+    """What the workspace's backbone and the balance plan ask of fine-tuning."""
+    found: dict[str, tuple[Any, str]] = {}
+    if backbone != FineTuneSettings().backbone:
+        found["backbone"] = (backbone, "the workspace's")
+    if material.plan.get("augmentation"):
+        recipe = material.plan["recipe"]
+        if recipe not in AUGMENTATIONS:
+            own = project.workspace.path / "recipes" / f"{recipe}.toml"
+            recipe = absolute("augmentation", recipe if recipe.endswith(".toml") else str(own))
+        found["augmentation"] = (recipe, "the balance plan's recipe")
+        # In the loss, the weights of copies would be taken back by those of the classes.
+        found["sampling"] = ("weighted", "the balance plan's copies are further looks at an image")
+        found["class-weight"] = ("none", "the balance plan's copies take its place")
+    return found
 
 
 def _write_plan(home: Path, run_id: str, facts: dict[str, Any], settings: Settings) -> None:

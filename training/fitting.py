@@ -7,11 +7,12 @@ needed lies in the run's folder, so that several processes or machines can do it
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation import files
 from curation.progress import Report, silent
 from curation.workspace import Project
 from training import examples, runs
@@ -21,9 +22,6 @@ from training.heads import strength
 from training.heads.head import Head, fit_head
 from training.material import Material
 from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings, from_json
-
-if TYPE_CHECKING:
-    pass
 
 _BLOCK = 1024
 
@@ -40,7 +38,7 @@ class Model(Protocol):
         """Writes it to one safetensors file, all or nothing."""
 
 
-def fit(project: Project, run_id: str, *, report: Report = silent, processes: int = 1) -> None:
+def fit(project: Project, run_id: str, *, report: Report = silent, processes: int = 1) -> Settings:
     """Fits the run's model and writes it into the run's folder; what was done already is not.
 
     Args:
@@ -48,6 +46,9 @@ def fit(project: Project, run_id: str, *, report: Report = silent, processes: in
         run_id: whose rows and settings are written.
         report: told of the progress.
         processes: that fine-tune together on this machine.
+
+    Returns:
+        The run's settings, with the strength that was searched for; written as well.
 
     Raises:
         TrainingError: the labels allow no model, or the loss is no number.
@@ -57,25 +58,29 @@ def fit(project: Project, run_id: str, *, report: Report = silent, processes: in
     settings = from_json(runs.read(project, run_id, runs.SETTINGS))
     if processes > 1 and isinstance(settings, FineTuneSettings):
         distributed.launch(project, run_id, processes=processes, report=report)
-        return
+        return settings
     facts = runs.read(project, run_id, runs.FACTS)
-    material = materials.load(project, home, facts["material"])
+    material = materials.load(home, facts["material"])
     if isinstance(settings, HeadSettings):
-        _fit_head(project, home, settings, material, facts, report).save(home / runs.MODEL)
+        head, settings = _fit_head(project, settings, material, facts, report)
+        # A search ends alike wherever it begins, so that the run can still be repeated.
+        files.write_json(home / runs.SETTINGS, settings.as_json())
+        head.save(home / runs.MODEL)
     elif isinstance(settings, MlpSettings):
         _fit_mlp(project, home, settings, material, facts, report)
     elif isinstance(settings, FineTuneSettings):
         _fine_tune(project, home, settings, material, facts, report)
+    return settings
 
 
 def _fit_head(
     project: Project,
-    home: Path,
     settings: HeadSettings,
     material: Material,
     facts: dict[str, Any],
     report: Report,
-) -> Head:
+) -> tuple[Head, HeadSettings]:
+    """The head, and its settings with the strength that it has."""
     rows = examples.embedded(project, material, facts, report=report)
     report(0, 0, "train")
     given: dict[str, Any] = {
@@ -85,7 +90,7 @@ def _fit_head(
         "class_weight": material.class_weight,
     }
     if not settings.search:
-        return fit_head(rows.X, rows.y, settings=settings, **given)
+        return fit_head(rows.X, rows.y, settings=settings, **given), settings
     chosen = strength.choose(
         rows.X,
         rows.y,
@@ -97,7 +102,7 @@ def _fit_head(
     )
     _log.info("%s", chosen.says)
     settings = replace(settings, strength=chosen.strength)
-    return fit_head(rows.X, rows.y, settings=settings, start=chosen.head, **given)
+    return fit_head(rows.X, rows.y, settings=settings, start=chosen.head, **given), settings
 
 
 def _fit_mlp(

@@ -17,9 +17,12 @@ __all__ = [
     "by_variance",
     "effective",
     "mean_of_figures",
+    "members_of",
     "paired_difference",
     "percentile",
     "proportion",
+    "proportion_of_groups",
+    "reflected",
     "resampled_counts",
     "unknown",
     "wilson",
@@ -29,19 +32,36 @@ RESAMPLES = 1_000
 _BLOCK_ENTRIES = 4_000_000
 
 
+def members_of(groups: NDArray[np.integer[Any]] | None) -> NDArray[np.int64] | None:
+    """(N,) number of each row's group, from 0; None where every group has one row alone."""
+    if groups is None:
+        return None
+    distinct, number = np.unique(groups, return_inverse=True)
+    if len(distinct) == len(groups):
+        return None
+    return np.asarray(number.reshape(-1), dtype=np.int64)
+
+
 def resampled_counts(
-    n: int, *, rng: np.random.Generator, resamples: int = RESAMPLES
+    n: int,
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    members: NDArray[np.int64] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """(b, n) blocks of how often each of n rows is drawn in each of `resamples` bootstraps.
 
     Rows are drawn from all rows, not class by class: how many images of a class a random holdout
-    holds is chance too, and an interval must show it.
+    holds is chance too, and an interval must show it. Of `members_of` groups whole ones are drawn,
+    since copies of an image are not news of the world.
     """
+    count = n if members is None else int(members.max()) + 1
     step = max(1, _BLOCK_ENTRIES // max(1, n))
     for start in range(0, resamples, step):
         many = min(step, resamples - start)
-        drawn = rng.integers(0, n, size=(many, n)) + np.arange(many)[:, None] * n
-        yield np.bincount(drawn.ravel(), minlength=many * n).reshape(many, n).astype(np.float32)
+        drawn = rng.integers(0, count, size=(many, count)) + np.arange(many)[:, None] * count
+        times = np.bincount(drawn.ravel(), minlength=many * count).reshape(many, count)
+        yield (times if members is None else times[:, members]).astype(np.float32)
 
 
 def percentile(draws: NDArray[np.floating[Any]], *, level: float = LEVEL) -> tuple[float, float]:
@@ -51,6 +71,23 @@ def percentile(draws: NDArray[np.floating[Any]], *, level: float = LEVEL) -> tup
         return 0.0, 1.0
     low, high = np.quantile(finite, [0.5 - level / 2, 0.5 + level / 2])
     return float(low), float(high)
+
+
+def reflected(
+    draws: NDArray[np.floating[Any]], value: float, *, level: float = LEVEL
+) -> tuple[float, float]:
+    """The basic bootstrap interval of a value from 0 to 1, which it always holds.
+
+    What resampling adds to the value is taken off it again, as both ends are mirrored at it: for
+    figures that are too high where rows are few, and in each draw a second time.
+
+    Source: Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 5.2.1.
+    """
+    low, high = percentile(draws, level=level)
+    return (
+        min(value, max(0.0, 2 * value - high)),
+        max(value, min(1.0, 2 * value - low)),
+    )
 
 
 def bootstrap(
@@ -107,10 +144,39 @@ def by_variance(value: float, variance: float, *, most: float) -> tuple[float, f
     return wilson(value * trials, trials)
 
 
-def effective(weights: NDArray[np.floating[Any]]) -> float:
-    """Kish's effective number of weighted rows, (sum w)^2 / sum w^2; 0 for none."""
+def effective(
+    weights: NDArray[np.floating[Any]], members: NDArray[np.int64] | None = None
+) -> float:
+    """Kish's effective number of weighted rows, or groups, (sum w)^2 / sum w^2; 0 for none."""
     total = float(weights.sum())
-    return total**2 / float(weights @ weights) if total else 0.0
+    held = weights if members is None else np.bincount(members, weights=weights)
+    return total**2 / float(held @ held) if total else 0.0
+
+
+def proportion_of_groups(
+    hits: NDArray[np.bool_],
+    members: NDArray[np.int64] | None,
+    weights: NDArray[np.float64] | None = None,
+) -> Figure:
+    """`proportion` of rows of which some belong together.
+
+    Wilson's interval for as many trials as give the variance over groups, at most the effective
+    number of groups.
+
+    Args:
+        hits: (N,) of the rows.
+        members: (N,) of `members_of`, or of a selection of its rows; each on its own when None.
+        weights: (N,) at least 0; all 1 when None.
+    """
+    if weights is None:
+        weights = np.ones(len(hits))
+    found = proportion(hits, weights)
+    if members is None or found.value is None:
+        return found
+    influence = np.bincount(members, weights=weights * (hits - found.value)) / weights.sum()
+    variance = float(influence @ influence)
+    most = effective(weights, members)
+    return Figure(found.value, found.n, by_variance(found.value, variance, most=most))
 
 
 def paired_difference(won: float, lost: float, n: float) -> tuple[float, float]:

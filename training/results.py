@@ -13,7 +13,7 @@ from curation.workspace import Project
 from training import calibration, diagnosis, evaluation, examples, fitting, runs
 from training.calibration import to_probabilities
 from training.heads import out_of_fold
-from training.material import Material
+from training.material import Material, Part
 from training.settings import HeadSettings, Settings
 
 MOST_VALUES = 20
@@ -75,7 +75,7 @@ def judge(
     }
     judged_on, metrics, slices, unseen = _measure(project, material, settings, facts, found)
     validation = (
-        _evaluate(found["validation"], material.validation.targets, material, facts)
+        _evaluate(found["validation"], material.validation, material, facts)
         if "validation" in found
         else {}
     )
@@ -115,7 +115,7 @@ def _measure(
     the answers (N, C) to the training images.
     """
     if "test" in found:
-        metrics = _evaluate(found["test"], material.test.targets, material, facts)
+        metrics = _evaluate(found["test"], material.test, material, facts)
         slices = _slices(project, material, found["test"], facts)
         return material.origins["test"], metrics, slices, None
     groups = len(np.unique(material.train.groups))
@@ -128,10 +128,10 @@ def _measure(
             seed=facts["seed"],
             settings=settings,
         )
-        metrics = _evaluate(unseen, material.train.targets, material, facts)
+        metrics = _evaluate(unseen, material.train, material, facts)
         return "cross-validation", metrics, [], unseen
     if "validation" in found:
-        metrics = _evaluate(found["validation"], material.validation.targets, material, facts)
+        metrics = _evaluate(found["validation"], material.validation, material, facts)
         return "validation", metrics, [], None
     return "nothing", {}, [], None
 
@@ -142,11 +142,13 @@ def _rng(facts: Mapping[str, Any]) -> np.random.Generator:
 
 def _evaluate(
     probabilities: NDArray[np.float64],
-    truth: NDArray[np.int64],
+    part: Part,
     material: Material,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    return evaluation.evaluate(probabilities, truth, material.classes, rng=_rng(facts)).as_json()
+    return evaluation.evaluate(
+        probabilities, part.targets, material.classes, rng=_rng(facts), groups=part.groups
+    ).as_json()
 
 
 def _slices(
@@ -166,6 +168,11 @@ def _slices(
     if not columns:
         return []
     found = evaluation.by_slice(
-        probabilities, material.test.targets, material.classes, columns, rng=_rng(facts)
+        probabilities,
+        material.test.targets,
+        material.classes,
+        columns,
+        rng=_rng(facts),
+        groups=material.test.groups,
     )
     return [{"column": column, **one.as_json()} for column, rows in found.items() for one in rows]

@@ -16,10 +16,10 @@ AUGMENTATIONS = ("none", *recipes.shipped())
 PRECISIONS = ("fp32", "bf16", "fp16")
 SAMPLINGS = ("plain", "weighted")
 STEERING = ("accuracy", "balanced-accuracy", "macro-f1", "log-loss")
+"""What early stopping can look at."""
 
 _HIGHEST_RATE = 1_000.0
 """Beyond any use; much higher ones are no numbers in fp32."""
-"""What early stopping can look at."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,7 @@ class FineTuneSettings(Settings):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be used, with TrainingError."""
+        _text(self, "backbone", "weights")
         rates = ("head_learning_rate", "backbone_learning_rate")
         _positive(self, *rates, at_most=_HIGHEST_RATE)
         _positive(self, "layer_decay", at_most=1.0)
@@ -308,6 +309,13 @@ def _share(settings: Settings, *names: str) -> None:
         value = getattr(settings, name)
         if not (_number(value) and 0 <= value < 1):
             raise TrainingError(f"{_shown(name)} is {value}; give 0 to below 1.")
+
+
+def _text(settings: Settings, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not isinstance(value, str):
+            raise TrainingError(f"{_shown(name)} is {value!r}; give a text.")
 
 
 def _truth(settings: Settings, *names: str) -> None:

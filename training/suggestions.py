@@ -52,6 +52,10 @@ _TRANSFORMERS = ("vit", "beit", "eva", "swin", "cait", "xcit", "mixer")
 """In the names of networks whose blocks are alike and many."""
 
 
+Preferred = Mapping[str, tuple[Any, str]]
+"""Settings in kebab-case that the project speaks for: each with its value and the reason."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What the choices follow from.
@@ -66,6 +70,7 @@ class Job:
         asked: settings in kebab-case that stand.
         device: what will be trained on.
         probes: where the probe's answers are kept; None measures each time.
+        preferred: picked in place of what the tables say, where nothing was asked for.
     """
 
     images: int
@@ -77,18 +82,19 @@ class Job:
     asked: Mapping[str, Any]
     device: torch.device
     probes: Path | None = None
+    preferred: Preferred = field(default_factory=dict)
 
 
 @dataclass
 class _Picks:
-    """Settings as they are picked; what was asked for stands."""
+    """Settings as they are picked; what was asked for, and what was picked first, stands."""
 
     asked: Mapping[str, Any]
     values: dict[str, Any] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
     def pick(self, name: str, value: Any, why: str) -> None:
-        if name not in self.asked:
+        if name not in self.asked and name not in self.values:
             self.values[name] = value
             self.reasons.append(f"{name} {_shown(value)}: {why}.")
 
@@ -112,8 +118,11 @@ def suggest(job: Job, rates: Probe | None = None) -> Suggested:
         TrainingError: a value that was asked for cannot be used.
         BackboneError: a backbone that does not exist, or an input size that it cannot take.
     """
-    asked = FineTuneSettings.from_json({**job.asked, "kind": FineTuneSettings.kind})
     picks = _Picks(job.asked)
+    for name, (value, why) in job.preferred.items():
+        picks.pick(name, value, why)
+    kind = FineTuneSettings.kind
+    asked = FineTuneSettings.from_json({**job.asked, **picks.values, "kind": kind})
     _pick_for_data(picks, job, asked)
     native = backbones.preprocessing(asked.backbone).size
     sizes = _sizes(job, native)

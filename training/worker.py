@@ -12,12 +12,13 @@ import json
 import os
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 from curation import workspace
 from curation.errors import LabelloopError
 from curation.progress import silent
-from training import fitting
+from training import fitting, runs
 from training.finetuning import distributed
 
 
@@ -34,7 +35,11 @@ def main() -> int:
     try:
         project = workspace.project(workspace.open(options.workspace), options.project)
         with distributed.group():
-            fitting.fit(project, options.run, report=_tell if distributed.rank() == 0 else silent)
+            first = distributed.rank() == 0
+            # A parent holds the run for its processes.
+            held = first and not options.with_parent
+            with runs.alone(project, options.run) if held else nullcontext():
+                fitting.fit(project, options.run, report=_tell if first else silent)
     except LabelloopError as error:
         _write(error=type(error).__name__, says=str(error))
         return 1

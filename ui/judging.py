@@ -58,6 +58,7 @@ def cross_validate(
         "settings": found.settings.as_json(),
         "reasons": list(found.reasons),
         **found.found.as_json(),
+        "notes": list(found.notes),
     }
 
 
@@ -79,6 +80,10 @@ def forecast(
         raise InputError(f"--more is {more}; give at least 1.")
     if target is not None and not 0 < target <= 1:
         raise InputError(f"--target is {target}; give a value above 0 and up to 1.")
+    if out is not None and out.suffix.lower() != ".png":
+        raise InputError(
+            f"--out is {out}: the curve is drawn as PNG. Give a file that ends in .png."
+        )
     curve, found = examinations.foresee(
         project, more=more, target=target, metric=metric, report=report
     )

@@ -14,7 +14,7 @@ from curation.progress import Report, silent
 from curation.workspace import Project
 
 if TYPE_CHECKING:
-    from training import experiments
+    from training.asked import Asked
 
 
 def train(
@@ -25,7 +25,7 @@ def train(
     minutes: float | None = None,
     seed: int | None = None,
     processes: int = 1,
-    fresh: bool = False,
+    fresh: bool | str = False,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Trains a model on the labels as they are, or goes on with what was interrupted."""
@@ -42,12 +42,15 @@ def prepare(
     settings: Mapping[str, Any] | None = None,
     minutes: float | None = None,
     seed: int | None = None,
+    processes: int = 1,
+    fresh: bool | str = False,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Writes what a training learns from and how, for several machines to fit."""
     from training import experiments
 
-    run_id = experiments.prepare(project, _asked(kind, settings, minutes, seed, 1), report=report)
+    asked = _asked(kind, settings, minutes, seed, processes)
+    run_id = experiments.prepare(project, asked, fresh=fresh, report=report)
     command = ("torchrun", "-m", "training.worker", str(project.workspace.path))
     return {
         **show(project, run_id),
@@ -61,20 +64,14 @@ def _asked(
     minutes: float | None,
     seed: int | None,
     processes: int,
-) -> "experiments.Asked":
-    from training import experiments
+) -> "Asked":
+    from training.asked import Asked
 
     given = dict(settings or {})
     named = given.pop("kind", kind)
     if kind not in {"auto", named}:
         raise InputError(f"--kind {kind} does not fit settings of kind {named!r}.")
-    if minutes is not None and not minutes > 0:
-        raise InputError(f"--minutes is {minutes}; give a number above 0.")
-    if processes < 1:
-        raise InputError(f"--processes is {processes}; give at least 1.")
-    return experiments.Asked(
-        kind=named, settings=given, minutes=minutes, seed=seed, processes=processes
-    )
+    return Asked(kind=named, settings=given, minutes=minutes, seed=seed, processes=processes)
 
 
 def show(project: Project, run_id: str) -> dict[str, Any]:
@@ -104,7 +101,9 @@ def show(project: Project, run_id: str) -> dict[str, Any]:
         "slices": about.get("slices", []),
         "temperature": about.get("temperature"),
         "diagnosis": about.get("diagnosis", []),
-        "notes": [*material.get("notes", []), *_kept([about.get("calibration", "")])],
+        "notes": _kept(
+            [about.get("begun", ""), *material.get("notes", []), about.get("calibration", "")]
+        ),
         "says": about.get("says", ""),
         "parents": about.get("parents", []),
         "seconds": about.get("seconds", {}),

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from curation.augmentation import recipes
+from curation.augmentation.pipeline import Pipeline, seed_of
 from curation.errors import InputError, NotFound, TrainingError
 from tests.training import discs
 from tests.training.discs import CLASSES, QUICK
@@ -33,6 +35,26 @@ def test_prepare__by_row_and_look_and_not_by_batch() -> None:
     assert (light(images, rows, first + 1) != whole).any(axis=(1, 2, 3)).all()
     other = augmentation.prepare(recipes.find("light"), size=64, seed=8)
     assert (other(images, rows, first) != whole).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("name", ["light", "strong", "industrial"])
+def test_prepare__threads_change_no_pixel(name: str) -> None:
+    """What one pipeline alone makes of each image, its turn in the order being of no matter."""
+    found = recipes.find(name)
+    images, rows = pixels(48), np.arange(48)
+    alone = Pipeline(found)
+    expected = [
+        alone.apply(images[row], seed=seed_of(7, row, 3)).pixels for row in reversed(range(48))
+    ][::-1]
+    augment = augmentation.prepare(found, size=64, seed=7)
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(
+            pool.map(
+                lambda part: augment(images[part], part, np.full(len(part), 3)),
+                np.array_split(rows, 16),
+            )
+        )
+    np.testing.assert_array_equal(np.concatenate(parts), np.stack(expected))
 
 
 def test_prepare__crops_are_resized_to_the_input() -> None:

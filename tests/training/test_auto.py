@@ -129,7 +129,12 @@ def test_choose__measures_where_no_rates_are_given() -> None:
     [
         ("tree", {}, NotFound, "No kind of training 'tree'"),
         ("head", {"epochs": 3}, InputError, "Unknown setting of kind 'head': epochs"),
-        ("auto", {"strength": 1.0, "epochs": 3}, InputError, "No kind .* epochs, strength"),
+        (
+            "auto",
+            {"strength": 1.0, "epochs": 3, "depth": 2},
+            InputError,
+            r"depth \(none\), epochs \(mlp, fine-tune\), strength \(head\)",
+        ),
         ("auto", {"dropout": 1.5}, TrainingError, "dropout is 1.5"),
     ],
 )
@@ -142,9 +147,26 @@ def test_check__says_what_cannot_be(
         choose(kind, images=10, classes=2, asked=asked)
 
 
-def test_choose__no_time() -> None:
-    with pytest.raises(InputError, match="minutes is 0; give a number above 0"):
-        choose("auto", images=10, classes=2, minutes=0)
+@pytest.mark.parametrize("minutes", [0, float("inf"), float("nan")])
+def test_choose__no_time(minutes: float) -> None:
+    with pytest.raises(InputError, match=f"minutes is {minutes}; give a number above 0"):
+        choose("auto", images=10, classes=2, minutes=minutes)
+
+
+def test_choose__what_the_project_prefers_decides_on_no_kind() -> None:
+    preferred = {
+        "sampling": ("weighted", "the plan's"),
+        "backbone": ("vit_tiny_patch16_224", "mine"),
+    }
+    chosen = choose("auto", **FASHION, preferred=preferred)
+    assert isinstance(chosen.settings, FineTuneSettings)
+    assert (chosen.settings.sampling, chosen.settings.layer_decay) == ("weighted", 0.75)
+    assert reason(chosen, "backbone") == "backbone vit_tiny_patch16_224: mine."
+    asked = choose("auto", **FASHION, preferred=preferred, asked={"sampling": "plain"})
+    assert asked.settings.sampling == "plain"
+    assert isinstance(
+        choose("auto", images=50, classes=2, preferred=preferred).settings, HeadSettings
+    )
 
 
 def test_choose__a_batch_has_an_image_for_each_part() -> None:

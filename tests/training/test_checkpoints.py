@@ -61,6 +61,28 @@ def test_read__both_damaged(tmp_path: Path) -> None:
     assert "is damaged" in found.says
 
 
+def test_drop_newest__a_kill_between_the_renames_leaves_the_sound_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 1)
+    write(tmp_path, 2)
+    (tmp_path / checkpoints.NEWEST).write_bytes(b"none")
+    checkpoints.drop_newest(tmp_path)
+    rename = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise OSError("killed")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(LabelloopError):
+            write(tmp_path, 3)
+    found = checkpoints.read(tmp_path, job="a")
+    assert found is not None and found.facts["number"] == 1
+
+
 def test_write__where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(LabelloopError, match="Cannot write"):

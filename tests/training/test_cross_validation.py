@@ -57,6 +57,38 @@ def test_run__no_model_judges_a_group_that_it_saw() -> None:
     assert [one["fold"] for one in found.as_json()["folds"]] == [f"fold-{n}" for n in (1, 2, 3, 4)]
 
 
+def test_run__answers_are_calibrated_by_other_folds() -> None:
+    X, y, groups = material(600, copies=1)
+    fold_of = cross_validation.assign(y, groups, folds=3)
+
+    def too_sure(rows: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], Matrix]:
+        honest = learner(X, y, [])(rows)
+
+        def sharpened(asked: NDArray[np.int64]) -> Matrix:
+            powers = honest(asked) ** 6
+            return powers / powers.sum(axis=1, keepdims=True)
+
+        return sharpened
+
+    plain, sharp = (
+        cross_validation.run(fit, y, fold_of, classes=CLASSES, rng=np.random.default_rng(0))
+        for fit in (learner(X, y, []), too_sure)
+    )
+    assert min(fold.temperature for fold in sharp.folds) > 4
+    loss = plain.metrics.figure("log-loss").value
+    assert sharp.metrics.figure("log-loss").value == pytest.approx(loss, rel=0.02)
+    assert (sharp.probabilities.argmax(axis=1) == plain.probabilities.argmax(axis=1)).all()
+
+
+def test_run__intervals_rest_on_groups() -> None:
+    X, y, groups = material()
+    fold_of = cross_validation.assign(y, groups, folds=3)
+    found = cross_validation.run(
+        learner(X, y, []), y, fold_of, classes=CLASSES, rng=np.random.default_rng(0), groups=groups
+    )
+    assert (found.metrics.n, found.metrics.groups) == (120, 60)
+
+
 def test_run__rows_left_out_are_neither_learned_from_nor_judged() -> None:
     X, y, groups = material()
     fold_of = cross_validation.assign(y, groups, folds=3)

@@ -1,3 +1,6 @@
+import errno
+import os
+import shutil
 import threading
 import tracemalloc
 from pathlib import Path
@@ -63,17 +66,15 @@ def test_batches__same_for_any_workers_and_memory(
             assert np.array_equal(pixels, marked(expected[rows], rows))
 
 
-def test_batches__change_has_its_turn_alone(files: list[Path]) -> None:
-    inside = threading.Semaphore(1)
+def test_batches__changes_run_side_by_side(files: list[Path]) -> None:
+    both = threading.Barrier(2)
 
-    def alone(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        assert inside.acquire(blocking=False)
-        threading.Event().wait(0.002)
-        inside.release()
+    def together(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        both.wait(timeout=20)
         return pixels
 
-    images = Images(files, HOW, workers=4)
-    assert len(list(images.batches(np.arange(24).reshape(12, 2), change=alone))) == 12
+    images = Images(files, HOW, workers=2)
+    assert len(list(images.batches(np.arange(24).reshape(12, 2), change=together))) == 12
 
 
 def test_batches__reads_only_a_little_ahead(files: list[Path]) -> None:
@@ -149,6 +150,44 @@ def test_images__memory_stays_within_the_limit(files: list[Path], tmp_path: Path
     tracemalloc.stop()
     # Beside the limit: three batches of 8, and what decoding a few pictures takes.
     assert peak < limit + 60 * ONE < len(many) * ONE / 10
+
+
+def test_images__processes_share_the_disk_and_set_their_part_aside(
+    files: list[Path], expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=20 * ONE))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    asked: list[tuple[int, int]] = []
+    fallocate = os.posix_fallocate
+
+    def noted(descriptor: int, start: int, count: int) -> None:
+        asked.append((start, count))
+        fallocate(descriptor, start, count)
+
+    monkeypatch.setattr(os, "posix_fallocate", noted)
+    images = Images(files, HOW, cache_bytes=0, folder=tmp_path)
+    assert asked == [(0, 5 * ONE)]
+    images.read()
+    gone = [path.read_bytes() for path in files]
+    for path in files:
+        path.unlink()
+    assert np.array_equal(images.batch(np.arange(5)), expected[:5])
+    with pytest.raises(UnreadableImage, match=r"5\.jpg: the file is missing"):
+        images.batch(np.array([5]))
+    for path, content in zip(files, gone, strict=True):
+        path.write_bytes(content)
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    images = Images(files, HOW, cache_bytes=0, folder=tmp_path)
+    images.read()
+    assert np.array_equal(images.batch(np.arange(24)), expected)
+    files[0].unlink()
+    with pytest.raises(UnreadableImage, match=r"0\.png: the file is missing"):
+        images.batch(np.array([0]))
 
 
 def test_memory_limit__of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from curation.errors import NotFound, TrainingError
 from training import intervals
 from training.evaluation import Metrics, by_slice, classes, confused_pairs, evaluate, ranking
+from training.evaluation.answers import Answers
 
 CLASSES = tuple("abcd")
 
@@ -216,6 +217,25 @@ def test_by_slice__same_as_evaluating_its_images_alone() -> None:
     assert slices["studio"][2].as_json() == {"column": "studio", "value": "", "n": 10}
 
 
+def test_by_slice__copies_make_no_interval_narrower() -> None:
+    p, truth = answers(60)
+    groups = np.repeat(np.arange(60), 3)
+    once, copied = (
+        by_slice(
+            np.repeat(p, times, axis=0),
+            np.repeat(truth, times),
+            CLASSES,
+            {"studio": ["x"] * 40 * times + ["y"] * 20 * times},
+            rng=np.random.default_rng(0),
+            groups=groups if times == 3 else None,
+        )["studio"]
+        for times in (1, 3)
+    )
+    for one, other in zip(copied, once, strict=True):
+        assert one.n == 3 * other.n
+        assert one.figures["accuracy"].ci == pytest.approx(other.figures["accuracy"].ci)
+
+
 def test_by_slice__column_of_another_length() -> None:
     p, truth = answers(30)
     with pytest.raises(TrainingError, match="2 values of 'studio' for 30 images"):
@@ -245,7 +265,8 @@ def test_newcombe__covers_with_few_of_the_class(own: int, apart: float) -> None:
         present = np.arange(200) < own
         order = ranking.Order.of(rng.normal(size=200) + apart * present)
         found = ranking.auroc(order, present, np.ones(200))
-        return ranking.auroc_figure(found, present, np.ones(200)).ci
+        nothing = np.zeros(200, np.int64)
+        return ranking.auroc_figure(found, present, Answers(nothing, nothing, np.ones(200), 1)).ci
 
     assert 0.92 <= covers(interval, area) <= 0.995
 
@@ -257,12 +278,74 @@ def test_evaluate__every_figure_lies_in_its_interval() -> None:
         figures += [one.precision, one.recall, one.f1, one.auroc, one.average_precision]
     for figure in figures:
         assert figure.value is not None
-        assert figure.ci[0] <= figure.value <= figure.ci[1] or figure is found.figures["ece"]
+        assert figure.ci[0] <= figure.value <= figure.ci[1]
         assert figure.n > 0
 
 
 def test_evaluate__same_seed_same_intervals() -> None:
     assert judged().as_json() == judged().as_json()
+
+
+def told(task: str, n: int = 150) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    p, truth = answers(n)
+    if task == "single-label":
+        return p, truth
+    return p, (p + np.random.default_rng(1).normal(scale=0.3, size=p.shape) > 0.4).astype(np.int64)
+
+
+@pytest.mark.parametrize("task", ["single-label", "multi-label"])
+def test_evaluate__groups_of_one_image_change_nothing(task: str) -> None:
+    p, truth = told(task)
+    own = np.random.default_rng(2).permutation(len(p)) + 7
+    w = np.random.default_rng(3).integers(1, 4, len(p)).astype(float)
+    alone, grouped = (
+        evaluate(p, truth, CLASSES, rng=np.random.default_rng(0), weights=w, groups=groups)
+        for groups in (None, own)
+    )
+    assert grouped.as_json() == alone.as_json()
+    assert "groups" not in grouped.as_json()
+
+
+@pytest.mark.parametrize("task", ["single-label", "multi-label"])
+def test_evaluate__copies_make_no_interval_narrower(task: str) -> None:
+    p, truth = told(task)
+    once = evaluate(p, truth, CLASSES, rng=np.random.default_rng(0))
+    copied = evaluate(
+        np.repeat(p, 4, axis=0),
+        np.repeat(truth, 4, axis=0),
+        CLASSES,
+        rng=np.random.default_rng(0),
+        groups=np.repeat(np.arange(len(p)), 4),
+    )
+    assert (copied.n, copied.groups, copied.as_json()["groups"]) == (600, 150, 150)
+    pairs = [(copied.figures[name], figure) for name, figure in once.figures.items()]
+    names = ("precision", "recall", "f1", "auroc", "average_precision")
+    for one, other in zip(copied.per_class, once.per_class, strict=True):
+        pairs += [(getattr(one, name), getattr(other, name)) for name in names]
+    pairs += [
+        (one.share, other.share)
+        for one, other in zip(confused_pairs(copied), confused_pairs(once), strict=True)
+    ]
+    for one, other in pairs:
+        assert (one.value, *one.ci) == pytest.approx((other.value, *other.ci), abs=1e-6)
+
+
+def test_evaluate__groups_of_another_length() -> None:
+    p, truth = answers(30)
+    with pytest.raises(TrainingError, match="2 groups for 30 images"):
+        evaluate(p, truth, CLASSES, rng=np.random.default_rng(0), groups=np.array([1, 2]))
+
+
+def test_evaluate__the_calibration_error_of_a_calibrated_model_may_be_small() -> None:
+    lows = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        p = rng.dirichlet(np.ones(3), 150)
+        truth = (p.cumsum(axis=1) > rng.uniform(size=(150, 1))).argmax(axis=1)
+        figure = evaluate(p, truth, CLASSES[:3], rng=rng).figure("ece")
+        assert figure.ci[0] <= figure.value <= figure.ci[1]
+        lows.append(figure.ci[0])
+    assert np.mean(lows) < 0.03  # a percentile interval begins at 0.07
 
 
 def test_evaluate__class_absent_from_the_truth_is_said() -> None:
@@ -354,6 +437,32 @@ def test_mean_of_figures__covers_with_few_of_some_classes(
         )
 
     assert 0.90 <= covers(interval, float(np.mean(rates))) <= 0.985
+
+
+def test_proportion_of_groups__covers_with_copies_of_some() -> None:
+    def interval(rng: np.random.Generator) -> tuple[float, float]:
+        sizes = rng.choice([1, 1, 1, 2, 8], 60)
+        members = np.repeat(np.arange(60), sizes)
+        hits = (rng.uniform(size=60) < 0.8)[members] ^ (rng.uniform(size=len(members)) < 0.02)
+        return intervals.proportion_of_groups(hits, members).ci
+
+    assert 0.92 <= covers(interval, 0.8 * 0.98 + 0.2 * 0.02) <= 0.99
+
+
+def test_reflected__takes_off_what_the_draws_add() -> None:
+    draws = np.linspace(0.1, 0.3, 201)  # of a value of 0.15
+    assert intervals.reflected(draws, 0.15) == pytest.approx((0.005, 0.195))
+    assert intervals.reflected(draws, 0.05) == pytest.approx((0.0, 0.05))
+    assert intervals.reflected(draws, 0.9) == pytest.approx((0.9, 1.0))
+
+
+def test_resampled_counts__draw_whole_groups() -> None:
+    members = np.array([0, 1, 1, 2, 2, 2])
+    (drawn,) = intervals.resampled_counts(
+        6, rng=np.random.default_rng(0), resamples=40, members=members
+    )
+    assert (drawn[:, 1] == drawn[:, 2]).all() and (drawn[:, 3:] == drawn[:, 3:4]).all()
+    assert (drawn[:, [0, 1, 3]].sum(axis=1) == 3).all()
 
 
 def test_resampled_counts__draw_as_many_as_there_are() -> None:

@@ -7,7 +7,10 @@ from curation import features
 from curation import workspace as workspaces
 from curation.balance.plan import MOST_COPIES
 from tests.ui import commands
-from training import examples, material
+from training import examples, experiments, material, runs
+from training.asked import Asked
+from training.finetuning.objective import Objective
+from training.settings import FineTuneSettings
 
 
 def test_both_kinds__count_the_copies_that_the_plan_asks_for(
@@ -32,3 +35,13 @@ def test_both_kinds__count_the_copies_that_the_plan_asks_for(
     assert len(rows.X) == len(rows.weight) == len(rows.groups) == sum(wanted)
     weight = examples.photos(project, found).weights
     assert np.bincount(found.train.targets, weight) == pytest.approx(wanted)
+    # By default fine-tuning takes as many more looks, changed by the plan's recipe.
+    run_id = experiments.prepare(project, Asked("fine-tune", {"input-size": 32}))
+    settings = FineTuneSettings.from_json(runs.read(project, run_id, runs.SETTINGS))
+    assert (settings.augmentation, settings.class_weight) == (found.plan["recipe"], "none")
+    objective = Objective(
+        examples.photos(project, found), classes=found.classes, task=found.task, settings=settings
+    )
+    assert objective.chance is not None
+    looks = np.bincount(found.train.targets, objective.chance)
+    assert looks == pytest.approx(np.array(wanted) / sum(wanted))

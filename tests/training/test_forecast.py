@@ -78,6 +78,7 @@ def test_forecast__labels_for_a_target() -> None:
     [
         (0.8, "the target of 80.0 % is met"),
         (0.99, "99.0 % takes more than 10 times the 400 there are: cannot be said"),
+        (1, "100.0 % takes more than 10 times the 400 there are: cannot be said"),
     ],
 )
 def test_forecast__target_met_or_out_of_reach(target: float, says: str) -> None:

@@ -4,18 +4,23 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation import workspace as workspaces
 from curation.catalog import annotations, reserve
 from curation.catalog import labels as label_rows
 from curation.errors import TrainingError
-from curation.records import RemoteAnswer
+from curation.records import LabelRow, RemoteAnswer
 from curation.workspace import Project
 from labeling import consensus
 from tests.ui import commands
 from training import material
 from training.material import Material
+from training.material import parts as dividing
+from training.material.records import Row
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def test_gather__judges_by_the_settled_reserve(shop: Path) -> None:
 def test_freeze__load_gives_the_same(shop: Path, tmp_path: Path) -> None:
     project = project_of(shop)
     made = material.freeze(project, tmp_path)
-    loaded = material.load(project, tmp_path, json.loads(json.dumps(made.as_json())))
+    loaded = material.load(tmp_path, json.loads(json.dumps(made.as_json())))
     assert loaded.as_json() == made.as_json()
     for name in material.PARTS:
         one, other = made.part(name), loaded.part(name)
@@ -102,14 +107,21 @@ def test_freeze__load_gives_the_same(shop: Path, tmp_path: Path) -> None:
             assert (getattr(one, column) == getattr(other, column)).all()
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
     with pytest.raises(TrainingError, match="Restore it from a backup"):
-        material.load(project, tmp_path, made.as_json())
+        material.load(tmp_path, made.as_json())
 
 
-def test_gather__follows_the_balance_plan(shop: Path) -> None:
-    commands.run(shop, "balance", "--remedy", "undersampling", "--apply")
-    found = material.gather(project_of(shop))
+def test_gather__leaves_out_what_the_balance_plan_leaves_out(shop: Path, tmp_path: Path) -> None:
+    project = project_of(shop)
+    before = sum(len(material.gather(project).part(name)) for name in material.PARTS)
+    commands.run(shop, "balance", "--remedy", "undersampling", "--target", "5", "--apply")
+    found = material.freeze(project, tmp_path)
     assert found.plan["remedy"] == "undersampling"
-    assert 0 < (found.train.weights == 0).sum() < len(found.train)
+    out = before - sum(len(found.part(name)) for name in material.PARTS)
+    assert out > 0 and (found.train.weights > 0).all()
+    assert any(note.startswith(f"{out} labels count nothing") for note in found.notes)
+    assert len(material.load(tmp_path, found.as_json()).train) == len(found.train)
+    rows = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert [row["weight"] for row in rows if not row["part"]] == [0.0] * out
 
 
 def test_gather__too_few_labels_are_all_learned_from(tmp_path: Path) -> None:
@@ -130,3 +142,18 @@ def test_gather__nothing_to_learn_from(tmp_path: Path) -> None:
     commands.run(tmp_path / "w", "init", "--classes", "cat,dog")
     with pytest.raises(TrainingError, match="no label to learn from"):
         material.gather(project_of(tmp_path / "w"))
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 9), max_size=4), min_size=20, max_size=60),
+    st.integers(0, 100),
+)
+def test_divide__every_class_stays_in_training(of_group: list[set[int]], seed: int) -> None:
+    rows = [
+        Row(LabelRow(n, n, tuple(sorted(classes)), "people", 1.0), f"{n}", "", f"g{n}", "train")
+        for n, classes in enumerate(of_group)
+    ]
+    origins, divided = dividing.divide(rows, seed=seed)
+    assert origins == {"validation": "drawn", "test": "drawn"}
+    learned = {key for row in divided if row.part == "train" for key in row.label.classes}
+    assert learned == set().union(*of_group)

@@ -1,5 +1,6 @@
 import json
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,19 @@ def test_fit_mlp__same_seed_same_weights_and_no_global_numbers() -> None:
     assert (one.hidden_weight != other.hidden_weight).any()
 
 
+def test_run__makes_no_copy_of_all_rows() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(3.0, 2.0, size=(20_000, 300)).astype(np.float32)
+    y = (X[:, 0] > 3).astype(np.int64)
+    settings = MlpSettings(hidden=4, epochs=1, batch_size=10_000)
+    next(run(X[:100], y[:100], classes=CLASSES, settings=settings, seed=0))  # imports the rest
+    tracemalloc.start()
+    next(run(X, y, classes=CLASSES, settings=settings, seed=0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < X.nbytes
+
+
 def test_run__ends_by_patience_and_keeps_the_best() -> None:
     X, y = rings(60)
     # Labels of the validation are by chance: nothing gets better for long.
@@ -64,8 +78,10 @@ def test_run__ends_by_patience_and_keeps_the_best() -> None:
 
 
 def test_fit_mlp__a_loss_that_is_no_number() -> None:
-    X, y = rings(60)
-    settings = MlpSettings(hidden=16, epochs=5, learning_rate=1e30, batch_size=8)
+    _, y = rings(60)
+    # Finite numbers, but not the distance of some from their mean.
+    X = np.where(np.arange(60) < 40, 3e38, -3e38).astype(np.float32)[:, None]
+    settings = MlpSettings(hidden=16, epochs=5, batch_size=8)
     with pytest.raises(TrainingError, match=r"first epoch.*learning-rate"):
         fit_mlp(X, y, classes=CLASSES, settings=settings, seed=0)
 

@@ -32,6 +32,18 @@ def test_build__other_input_size_keeps_what_was_pretrained(tmp_path: Path) -> No
     assert module.state_dict()["pos_embed"].shape != original.state_dict()["pos_embed"].shape
 
 
+def test_in_words__only_what_torch_says_of_compiling() -> None:
+    from torch._dynamo.exc import InternalTorchDynamoError
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    for error in (InternalTorchDynamoError("graph"), InvalidCxxCompiler("c++")):
+        with pytest.raises(TrainingError, match="cannot be compiled here"), network.in_words(QUICK):
+            raise error
+    compiled = network.in_words(replace(QUICK, compile=True))
+    with pytest.raises(RuntimeError, match="out of range"), compiled:
+        raise RuntimeError("out of range")
+
+
 def test_build__what_a_backbone_cannot_do(tmp_path: Path) -> None:
     none = tmp_path / "none.safetensors"
     with pytest.raises(BackboneError, match="set input-size 224"):

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from curation.catalog import groups
 from curation.catalog import runs as run_rows
 from curation.errors import TrainingError
 from curation.workspace import Project
@@ -48,6 +49,18 @@ def test_compare__leaves_out_what_one_has_learned_from(project: Project) -> None
     knows_all = taught(project, "p1-all", test)
     with pytest.raises(TrainingError, match="0 labeled images are left that neither p1-train-1"):
         pairing.compare(project, trained.HEAD, knows_all)
+
+
+def test_compare__leaves_out_copies_of_what_one_has_learned_from(project: Project) -> None:
+    test = material.gather(project).test.ids.tolist()
+    with project.catalog.write() as connection:
+        groups.regroup(connection, project.id, [test[:2]])
+    learned = taught(project, "p1-copied", test[:1])
+    try:
+        assert pairing.compare(project, trained.HEAD, learned).left_out == 2
+    finally:
+        with project.catalog.write() as connection:
+            groups.regroup(connection, project.id, [])
 
 
 def test_compare__with_a_run_of_unknown_origin(project: Project) -> None:

@@ -111,6 +111,29 @@ def test_judge__same_seed_and_any_batches_same_result() -> None:
     assert one.as_json() == other.as_json()
 
 
+def test_judge__copies_make_no_interval_narrower() -> None:
+    pixels = photos(30, 32)
+    truth = brightest_half(pixels).argmax(axis=1)
+    truth[:4] = 1 - truth[:4]
+    once, copied = (
+        robustness.judge(
+            brightest_half,
+            stream(np.repeat(pixels, times, axis=0)),
+            np.repeat(truth, times),
+            seed=5,
+            kinds=["brightness-up"],
+            groups=np.repeat(np.arange(30), times),
+        )
+        for times in (1, 3)
+    )
+    assert copied.n == 90
+    assert copied.clean.ci == pytest.approx(once.clean.ci)
+    assert copied.mean.ci == pytest.approx(once.mean.ci)
+    for one, other in zip(copied.corrupted, once.corrupted, strict=True):
+        assert one.drop.ci == pytest.approx(other.drop.ci)
+        assert one.accuracy.ci == pytest.approx(other.accuracy.ci)
+
+
 def test_judge__multi_label_takes_all_classes_right() -> None:
     pixels = photos(30, 32)
     truth = (brightest_half(pixels) >= 0).astype(np.int64)

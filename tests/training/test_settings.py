@@ -57,6 +57,8 @@ def test_from_toml__broken_file(tmp_path: Path) -> None:
         {"ema": 1.0},
         {"compile": "yes"},
         {"precision": "int8"},
+        {"backbone": 5},
+        {"weights": 5},
     ],
 )
 def test_from_json__value_that_cannot_be_used(values: dict[str, object]) -> None:

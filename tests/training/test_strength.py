@@ -54,6 +54,23 @@ def test_choose__copies_do_not_judge_what_they_were_learned_from() -> None:
     assert apart.strength < 3.0 < mixed.strength
 
 
+@pytest.mark.parametrize("case", ["one-group", "a-group-a-class", "half-weighs-nothing"])
+def test_choose__groups_that_cannot_be_divided_keep_what_is_set(case: str) -> None:
+    X, y = rows(2_000, 10, noise=0.1)
+    halves = np.arange(2_000) // 1_000
+    groups = {"one-group": 0 * halves, "a-group-a-class": y, "half-weighs-nothing": halves}[case]
+    found = strength.choose(
+        X,
+        y,
+        classes=CLASSES,
+        settings=HeadSettings(strength=7.0),
+        sample_weight=1.0 - halves if case == "half-weighs-nothing" else None,
+        groups=groups,
+    )
+    assert (found.strength, found.tried, found.head) == (7.0, (), None)
+    assert "divided by group" in found.says
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_choose__same_seed_same_choice(seed: int) -> None:
     X, y = rows(2_100, 20, noise=0.2)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from curation.errors import Cancelled, TrainingError, UnreadableImage
+from curation.errors import BackboneError, Cancelled, TrainingError, UnreadableImage
 from curation.progress import silent
 from tests.training import discs
 from tests.training.discs import CLASSES, QUICK
-from training.finetuning import checkpoints, distributed, trainer
+from training.finetuning import checkpoints, distributed, network, scoring, trainer
 from training.finetuning.finetuned import FineTuned
 from training.finetuning.objective import Rows
 from training.finetuning.trainer import Epoch
@@ -242,10 +242,69 @@ def test_run__a_damaged_checkpoint_gives_way_to_the_one_before(
     damaged = bytearray(newest.read_bytes())
     damaged[-1000] ^= 1
     newest.write_bytes(damaged)
-    epochs = train(rows, folder, weights, settings=ALL_ON)
+
+    def look(done: int, total: int, says: str) -> None:
+        # Before the next one is written, it is gone: written over, it would take the sound one's
+        # place.
+        if "epoch" in says:
+            there.append(newest.exists())
+
+    there: list[bool] = []
+    epochs = train(rows, folder, weights, settings=ALL_ON, report=look)
+    assert not there[0]
     assert any("its checksum differs" in epoch.says for epoch in epochs)
     assert "from the one before" in caplog.text
     assert content(tmp_path / "whole") == content(folder)
+
+
+def test_run__begins_anew_where_the_finished_model_was_taken_away(
+    rows: Rows, tmp_path: Path, weights: Path
+) -> None:
+    epochs = train(rows, tmp_path, weights)
+    first = content(tmp_path)
+    (tmp_path / trainer.MODEL).unlink()
+    again = train(rows, tmp_path, weights)
+    assert [epoch.loss for epoch in again] == [epoch.loss for epoch in epochs]
+    assert content(tmp_path) == first
+
+
+def test_run__files_of_the_settings_that_change_in_between(rows: Rows, tmp_path: Path) -> None:
+    own = discs.weights(tmp_path / "own")
+    recipe = tmp_path / "own.toml"
+    flip = 'name = "own"\nversion = 1\n[[steps]]\ntransform = "VerticalFlip"\np = 0.5\n'
+    recipe.write_text(flip)
+    settings = replace(QUICK, epochs=1, augmentation=str(recipe))
+    train(rows, tmp_path / "run", own, settings=settings)
+    recipe.write_text(flip.replace("0.5", "0.6"))
+    with pytest.raises(TrainingError, match="recipe or weights file has changed"):
+        train(rows, tmp_path / "run", own, settings=settings)
+    recipe.write_text(flip)
+    train(rows, tmp_path / "run", own, settings=settings)
+    state = load_file(own)
+    save_file({name: tensor + 1 for name, tensor in state.items()}, own)
+    with pytest.raises(TrainingError, match="recipe or weights file has changed"):
+        train(rows, tmp_path / "run", own, settings=settings)
+    own.unlink()
+    with pytest.raises(BackboneError, match=r"Cannot read the weights .*No such file"):
+        train(rows, tmp_path / "run", own, settings=settings)
+
+
+@pytest.mark.parametrize("place", ["first-step", "linear-head", "validation"])
+def test_run__too_little_memory_of_the_gpu(
+    place: str, rows: Rows, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    owner, name = {
+        "first-step": (torch.optim.AdamW, "step"),
+        "linear-head": (network.Input, "forward"),
+        "validation": (scoring, "score"),
+    }[place]
+    monkeypatch.setattr(owner, name, full)
+    says = "too little memory for steps of 8 images in 1 parts at 32 pixels"
+    with pytest.raises(TrainingError, match=says):
+        train(rows, tmp_path, weights, validation=rows)
 
 
 def test_run__accumulation_and_processes_change_nothing_but_rounding(
@@ -299,8 +358,8 @@ def test_run__patience_keeps_the_best_epoch(rows: Rows, tmp_path: Path, weights:
 
 
 def test_run__loss_that_is_no_number(rows: Rows, tmp_path: Path, weights: Path) -> None:
-    wild = replace(QUICK, backbone_learning_rate=1e30, head_learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"no model. Lower backbone-learning-rate, now 1e\+30"):
+    wild = replace(QUICK, backbone_learning_rate=1e3, head_learning_rate=1e3)
+    with pytest.raises(TrainingError, match="no model. Lower backbone-learning-rate, now 1000"):
         train(rows, tmp_path / "at-once", weights, settings=wild)
     assert not (tmp_path / "at-once" / trainer.MODEL).exists()
     # Rising over four epochs of one step each, the rate does its harm only later.

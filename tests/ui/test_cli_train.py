@@ -13,10 +13,15 @@ import pytest
 import labelloop
 from curation import workspace as workspaces
 from curation.catalog import runs as run_rows
-from curation.errors import InputError, NotFound, TrainingError
+from curation.errors import InputError, Interrupted, NotFound, TrainingError
+from curation.progress import silent
 from tests.ui import commands
 from tests.ui.commands import asked, run
-from training import runs
+from training import experiments, fitting, runs, worker
+from training.asked import Asked
+from training.heads import strength
+from training.settings import HeadSettings
+from ui.jobs.kinds import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +59,85 @@ def test_train__settings_of_a_file_and_of_words(shop: Path, tmp_path: Path) -> N
         (["--kind", "head", "--set", "strength=-1"], TrainingError, "strength is -1"),
         (["--set", "strength"], InputError, "NAME=VALUE"),
         (["--minutes", "0"], InputError, "--minutes is 0"),
+        (["--minutes", "inf"], InputError, "--minutes is inf"),
+        (["--seed", "-1"], InputError, "--seed is -1"),
+        (["--seed", "99999999999999999999"], InputError, "--seed is 9999"),
+        (["--set", "backbone=5"], TrainingError, "backbone is 5; give a text"),
+        (["--kind", "fine-tune", "--set", "weights=5"], TrainingError, "weights is 5"),
         (["--processes", "0"], InputError, "at least 1"),
         (["--kind", "mlp", "--settings", str(tmp_path / "mine.toml")], InputError, "does not fit"),
     ):
         with pytest.raises(error, match=says):
             run(shop, "train", *words)
+    project = workspaces.project(workspaces.open(shop))
+    with project.catalog.read() as connection:
+        assert all(row["state"] == "done" for row in run_rows.every(connection, project.id))
+
+
+def test_train__goes_on_with_what_was_prepared_and_says_so(shop: Path) -> None:
+    words = ("train", "--kind", "head", "--set", "strength=7.0")
+    first = asked(shop, *words, "--prepare")
+    assert asked(shop, *words, "--prepare", "--processes", "2")["run"] == first["run"]
+    anew = asked(shop, *words, "--prepare", "--fresh")
+    assert anew["run"] != first["run"]
+    assert asked(shop, "models", "show", first["run"])["state"] == "failed"
+    (Path(anew["folder"]) / "card.md").mkdir()  # cannot be written: the run is done all the same
+    found = asked(shop, *words, "--processes", "2")
+    assert (found["run"], found["state"]) == (anew["run"], "done")
+    says = f"Goes on with {anew['run']}, begun on {anew['created_at']} UTC"
+    assert found["notes"][0].startswith(says)
+
+
+def test_train__a_job_that_is_done_again_does_not_begin_anew_each_time(shop: Path) -> None:
+    project = workspaces.project(workspaces.open(shop))
+    old = experiments.prepare(project, Asked("head", seed=5))
+    job = {"kind": "head", "seed": 5, "fresh": old}
+    begun = experiments.prepare(project, Asked("head", seed=5), fresh=old)
+    assert begun != old
+    assert KINDS["train"].function(project, job, silent)["run"] == begun
+
+
+def test_train__what_stops_for_another_reason_goes_on(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise Interrupted("a process ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting, "fit", killed)
+        with pytest.raises(Interrupted):
+            run(shop, "train", "--kind", "head", "--seed", "6")
+    project = workspaces.project(workspaces.open(shop))
+    with project.catalog.read() as connection:
+        newest = run_rows.every(connection, project.id)[-1]
+    assert newest["state"] == "running"
+    assert asked(shop, "train", "--kind", "head", "--seed", "6")["run"] == newest["id"]
+
+
+def test_train__the_strength_that_was_searched_for_is_kept(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(strength, "MANY_ROWS", 50)
+    with caplog.at_level("INFO", "training.fitting"):
+        found = asked(shop, "train", "--kind", "head")
+    assert f"strength {found['settings']['strength']:g}: the least" in caplog.text
+    assert found["settings"]["strength"] != HeadSettings().strength
+    stored = json.loads((Path(found["folder"]) / "settings.json").read_text())
+    assert stored == found["settings"]
+    assert asked(shop, "models", "reproduce", found["run"])["same"]
+
+
+def test_worker__one_at_a_time(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = workspaces.project(workspaces.open(shop))
+    run_id = experiments.prepare(project, Asked("head", seed=8))
+    monkeypatch.setattr(sys, "argv", ["worker", str(shop), project.record.name, run_id])
+    with runs.alone(project, run_id):
+        assert worker.main() == 1
+    assert "Another process is training" in capsys.readouterr().out
+    assert worker.main() == 0
+    assert (runs.folder(project, run_id) / runs.MODEL).exists()
 
 
 def test_train__fine_tunes_and_shows_its_curve(shop: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import timm
 from PIL import Image
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 
 from curation import workspace as workspaces
 from curation.catalog import runs as run_rows
-from curation.errors import BackboneError
+from curation.errors import BackboneError, UnreadableImage
 from tests import engines
 from tests.ui.commands import asked, run
 
@@ -66,6 +67,27 @@ def test_train__a_class_with_one_image_stays_in_training(base: Path, tmp_path: P
 def test_train__grey_and_16_bit_images(mode: str, base: Path, tmp_path: Path) -> None:
     workspace = project(base, tmp_path / "w", {"a": 4, "b": 4}, mode=mode)
     assert asked(workspace, "train", "--kind", "fine-tune", *TINY)["state"] == "done"
+
+
+def test_train__a_file_that_is_gone_ends_no_training_for_good(base: Path, tmp_path: Path) -> None:
+    workspace = project(base, tmp_path / "w", {"a": 15, "b": 15})
+    words = ("train", "--kind", "fine-tune", *TINY)
+    begun = asked(workspace, *words, "--prepare")
+    held = workspaces.project(workspaces.open(workspace))
+    rows = pq.read_table(Path(begun["folder"]) / "rows.parquet").to_pylist()
+    name = next(row["name"] for row in rows if row["part"] == "test")
+    path = tmp_path / "w-images" / name
+    path.rename(tmp_path / "away.png")
+    with pytest.raises(UnreadableImage, match=f"1 of .* of validation and test .*{name}"):
+        run(workspace, *words)
+    assert not (Path(begun["folder"]) / "model.safetensors").exists()
+    run(workspace, "exclude", name)
+    found = asked(workspace, *words)
+    assert found["state"] == "done" and found["run"] != begun["run"]
+    assert f"{begun['run']} was begun before and cannot go on" in found["notes"][0]
+    with held.catalog.read() as connection:
+        (old, _) = run_rows.every(connection, held.id)
+    assert old["state"] == "failed" and "an image of it cannot be used" in old["about"]["says"]
 
 
 @pytest.mark.slow

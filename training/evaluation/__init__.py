@@ -31,8 +31,13 @@ def evaluate(
     *,
     rng: np.random.Generator,
     weights: NDArray[np.floating[Any]] | None = None,
+    groups: NDArray[np.integer[Any]] | None = None,
 ) -> Metrics:
     """Judge probabilities by the truth.
+
+    Images that belong together, such as copies of one, count one by one in the values; intervals
+    rest on groups: a proportion's is Wilson's for as many trials as give the variance over groups,
+    and bootstraps draw whole ones.
 
     The figures, by name; all as scikit-learn defines them:
 
@@ -47,7 +52,8 @@ def evaluate(
     - micro_precision, micro_recall, micro_f1, micro_auroc, micro_average_precision: over all cells
       of a multi-label task, with a jackknife over images.
     - top_3_accuracy, top_5_accuracy: single-label, with more classes than that.
-    - log_loss, brier, ece: bootstrap over images. Brier's score is that of 1950 for single-label:
+    - log_loss, brier, ece: bootstrap over images, reflected for ece, whose draws are further off
+      than it is. Brier's score is that of 1950 for single-label:
       the squared distance of the probabilities from the truth, summed over classes, 0 to 2;
       multi-label: the mean over classes, 0 to 1. The log-loss of a multi-label task also is.
 
@@ -57,19 +63,22 @@ def evaluate(
         classes: C names.
         rng: the bootstrap's randomness.
         weights: (N,) at least 0, of the images; all 1 when None.
+        groups: (N,) images with the same number belong together; each on its own when None.
 
     Raises:
         TrainingError: no rows, shapes that do not fit, labels out of range, NaN.
     """
-    answers = answer_tables.of(probabilities, truth, classes, weights)
+    answers = answer_tables.of(probabilities, truth, classes, weights, groups)
     found, per_class = figures.measure(answers, probabilities, truth, classes, rng=rng)
     return Metrics(
         n=len(truth),
+        groups=answers.groups,
         task="single-label" if answers.single else "multi-label",
         figures=found,
         per_class=per_class,
         confusion=answers.confusion(),
         mistaken=answers.mistaken(),
+        independent=answers.independent_of_classes(),
         notes=_notes(per_class, len(truth), single=answers.single),
     )
 

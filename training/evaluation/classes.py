@@ -24,7 +24,8 @@ class _Together:
     """Whether the classes' figures move together when images are drawn anew.
 
     With the influences I of images i on classes c, the variance of a sum of figures is
-    sum_i (sum_c I)^2 and would be sum_i sum_c I^2 if the classes knew nothing of each other.
+    sum_i (sum_c I)^2 and would be sum_i sum_c I^2 if the classes knew nothing of each other. Where
+    images belong together, i are groups.
     """
 
     total: Floats
@@ -87,13 +88,13 @@ def measure(
         ranked: also by AUROC and average precision, which takes a sort for each class.
     """
     n = len(answers.truth)
-    kinds = {name: _Kind(_Together(np.zeros(n))) for name in COUNTED + RANKED}
+    kinds = {name: _Kind(_Together(np.zeros(answers.groups))) for name in COUNTED + RANKED}
     rows = []
     for column, name in enumerate(classes):
         present, called = answers.present(column), answers.called(column)
-        found = _counted(present, called, answers.weight, kinds)
+        found = _counted(present, called, answers, kinds)
         if ranked:
-            found |= _ranked(probabilities[:, column], present, answers.weight, kinds)
+            found |= _ranked(probabilities[:, column], present, answers, kinds)
         else:
             found |= dict.fromkeys(RANKED, intervals.unknown())
         support = int(present.sum())
@@ -108,15 +109,15 @@ def measure(
 
 
 def _counted(
-    present: Flags, called: Flags, weight: Floats, kinds: dict[str, _Kind]
+    present: Flags, called: Flags, answers: Answers, kinds: dict[str, _Kind]
 ) -> dict[str, Figure]:
     """Precision, recall and F1 of a class, added to their kinds where there is any image of it."""
     hit = present & called
-    either = present | called
+    weight = answers.weight
     found = {
-        "precision": intervals.proportion(hit[called], weight[called]),
-        "recall": intervals.proportion(hit[present], weight[present]),
-        "f1": _f1(intervals.proportion(hit[either], weight[either]), len(present)),
+        "precision": answers.proportion(hit, called),
+        "recall": answers.proportion(hit, present),
+        "f1": _f1(answers.proportion(hit, present | called), len(present)),
     }
     parts = {
         "precision": (hit * 1.0, called * 1.0),
@@ -129,7 +130,8 @@ def _counted(
         value = found[name].value
         kinds[name].figures.append(_UNMEASURED if value is None else found[name])
         if value is not None:
-            kinds[name].together.add(weight * (top - value * bottom) / float(weight @ bottom))
+            influence = weight * (top - value * bottom) / float(weight @ bottom)
+            kinds[name].together.add(answers.by_group(influence))
     return found
 
 
@@ -145,19 +147,19 @@ def _f1(overlap: Figure, n: int) -> Figure:
 
 
 def _ranked(
-    scores: Floats, present: Flags, weight: Floats, kinds: dict[str, _Kind]
+    scores: Floats, present: Flags, answers: Answers, kinds: dict[str, _Kind]
 ) -> dict[str, Figure]:
     order = ranking.Order.of(scores)
-    area = ranking.auroc(order, present, weight)
-    precision = ranking.average_precision(order, present, weight)
+    area = ranking.auroc(order, present, answers.weight)
+    precision = ranking.average_precision(order, present, answers.weight)
     found = {
-        "auroc": ranking.auroc_figure(area, present, weight),
-        "average_precision": ranking.average_precision_figure(precision, present, weight),
+        "auroc": ranking.auroc_figure(area, present, answers),
+        "average_precision": ranking.average_precision_figure(precision, present, answers),
     }
     for name, one in (("auroc", area), ("average_precision", precision)):
         if one.value is not None:
             kinds[name].figures.append(found[name])
-            kinds[name].together.add(one.influence)
+            kinds[name].together.add(answers.by_group(one.influence))
     return found
 
 
@@ -175,17 +177,19 @@ def micro(answers: Answers) -> dict[str, Figure]:
         "micro_recall": (hits, actual),
         "micro_f1": (2 * hits, actual + called),
     }
-    return {name: _pooled(*part, answers.weight) for name, part in parts.items()}
+    return {name: _pooled(*part, answers) for name, part in parts.items()}
 
 
-def _pooled(top: Floats, bottom: Floats, weight: Floats) -> Figure:
+def _pooled(top: Floats, bottom: Floats, answers: Answers) -> Figure:
+    weight = answers.weight
     total = float(weight @ bottom)
     if not total:
         return intervals.unknown(len(weight))
     value = float(weight @ top) / total
-    influence = weight * (top - value * bottom) / total
+    influence = answers.by_group(weight * (top - value * bottom) / total)
+    cells = total**2 / float(weight**2 @ bottom)
     interval = intervals.by_variance(
-        value, float(influence @ influence), most=total**2 / float(weight**2 @ bottom)
+        value, float(influence @ influence), most=cells * answers.independent
     )
     return Figure(value, len(weight), interval)
 
@@ -214,9 +218,10 @@ def micro_ranked(
         if one.value is None:
             found[name] = intervals.unknown(n)
             continue
-        influence = one.influence.reshape(n, width).sum(axis=1)
+        influence = answers.by_group(one.influence.reshape(n, width).sum(axis=1))
+        cells = intervals.effective(weight[present])
         interval = intervals.by_variance(
-            one.value, float(influence @ influence), most=intervals.effective(weight[present])
+            one.value, float(influence @ influence), most=cells * answers.independent
         )
         found[name] = Figure(one.value, n, interval)
     return found

@@ -36,7 +36,7 @@ def measure(
         ranked: also AUROC, average precision and top-k.
     """
     each = of_classes.measure(answers, probabilities, classes, ranked=ranked)
-    found = {"accuracy": intervals.proportion(answers.right(), answers.weight), **each.means}
+    found = {"accuracy": answers.proportion(answers.right()), **each.means}
     if not answers.single:
         found |= of_classes.micro(answers)
     if ranked:
@@ -53,11 +53,7 @@ def _top(answers: Answers, probabilities: NDArray[np.float64]) -> dict[str, Figu
     own = np.take_along_axis(probabilities, answers.truth[:, None], axis=1)
     before = np.arange(answers.width) < answers.truth[:, None]
     rank = ((probabilities > own) | ((probabilities == own) & before)).sum(axis=1)
-    return {
-        f"top_{k}_accuracy": intervals.proportion(rank < k, answers.weight)
-        for k in TOP
-        if k < answers.width
-    }
+    return {f"top_{k}_accuracy": answers.proportion(rank < k) for k in TOP if k < answers.width}
 
 
 def _probabilistic(
@@ -67,7 +63,14 @@ def _probabilistic(
     *,
     rng: np.random.Generator,
 ) -> dict[str, Figure]:
-    """Log-loss and Brier score (weighted), and calibration error (of the rows as they are)."""
+    """Log-loss and Brier score (weighted), and calibration error (of the rows as they are).
+
+    Those are means, with percentile intervals. Chance alone leaves gaps between confidence and
+    accuracy, so that the error is too high where bins hold few rows, and higher still in each
+    draw: its interval is the reflected one. Over 100 simulated sets each, of 100 to 300 images, it
+    held a true error of 0.14 in 84 to 94 % and one of 0 in half, where the percentile interval held
+    them in 66 to 93 % and never.
+    """
     n, weight = len(truth), answers.weight
     losses = np.stack(
         [
@@ -78,7 +81,7 @@ def _probabilistic(
     )
     error_of = calibration.errors(probabilities, truth)
     means, errors = [], []
-    for drawn in intervals.resampled_counts(n, rng=rng):
+    for drawn in intervals.resampled_counts(n, rng=rng, members=answers.members):
         means.append(_means(drawn * weight, losses))
         errors.append(error_of(drawn))
     values = weight @ losses / weight.sum()
@@ -88,7 +91,7 @@ def _probabilistic(
         for column, name in enumerate(_LOSSES)
     }
     error = float(error_of(np.ones((1, n), np.float32))[0])
-    found["ece"] = Figure(error, n, intervals.percentile(np.concatenate(errors)))
+    found["ece"] = Figure(error, n, intervals.reflected(np.concatenate(errors), error))
     return found
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri, stdtrit
 
-from training.evaluation.answers import Flags, Floats
-from training.intervals import LEVEL, Figure, effective, unknown, wilson
+from training.evaluation.answers import Answers, Flags, Floats
+from training.intervals import LEVEL, Figure, unknown, wilson
 
 _STEPS = 60
 
@@ -104,15 +104,16 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.zeros(len(top)), where=bottom > 0)
 
 
-def auroc_figure(found: Ranked, present: Flags, weight: Floats) -> Figure:
-    """With the interval of `newcombe`, on effective numbers of images where they are weighted."""
+def auroc_figure(found: Ranked, present: Flags, answers: Answers) -> Figure:
+    """With the interval of `newcombe`, on effective numbers of images or groups."""
     if found.value is None:
         return unknown()
-    interval = newcombe(found.value, effective(weight[present]), effective(weight[~present]))
+    own, others = answers.effective(present), answers.effective(~present)
+    interval = newcombe(found.value, own, others)
     return Figure(found.value, len(present), interval)
 
 
-def average_precision_figure(found: Ranked, present: Flags, weight: Floats) -> Figure:
+def average_precision_figure(found: Ranked, present: Flags, answers: Answers) -> Figure:
     """With Student's interval of its logit by the jackknife's variance.
 
     Where that knows no spread (one image of the class, or all first), it is Wilson's interval for
@@ -121,8 +122,9 @@ def average_precision_figure(found: Ranked, present: Flags, weight: Floats) -> F
     """
     if found.value is None:
         return unknown()
-    own = effective(weight[present])
-    variance = float(found.influence @ found.influence)
+    own = answers.effective(present)
+    influence = answers.by_group(found.influence)
+    variance = float(influence @ influence)
     interval = wilson(found.value * own, own)
     if own > 1 and 0 < found.value < 1 and variance > 0:
         error = math.sqrt(variance * own / (own - 1)) / (found.value * (1 - found.value))

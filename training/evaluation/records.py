@@ -67,21 +67,26 @@ class Metrics:
 
     Attributes:
         n: images.
+        groups: of images that belong together, on which the intervals rest.
         task: `single-label` or `multi-label`.
         figures: by name; see `evaluation.evaluate`.
         per_class: in the order of the classes.
         confusion: single-label (C, C), rows truth, columns prediction; multi-label (C, 2, 2).
         mistaken: (C, C) images that have the row's class, were not given it, and were given the
             column's, which they do not have; the diagonal is 0.
+        independent: (C,) effective number of groups among the images of each class, as a share of
+            the images.
         notes: what could not be measured, in sentences.
     """
 
     n: int
+    groups: int
     task: str
     figures: dict[str, Figure]
     per_class: tuple[ClassMetrics, ...]
     confusion: NDArray[np.int64]
     mistaken: NDArray[np.int64]
+    independent: NDArray[np.float64]
     notes: tuple[str, ...]
 
     def figure(self, name: str) -> Figure:
@@ -97,10 +102,14 @@ class Metrics:
         return self.figures[key]
 
     def as_json(self) -> dict[str, Any]:
-        """One object: each figure under its name, then n, task, classes, confusions and notes."""
+        """One object: each figure under its name, then n, task, classes, confusions and notes.
+
+        `groups` is there where some images belong together.
+        """
         shown = self.task == "multi-label" or len(self.per_class) <= MOST_IN_JSON
         return {name: figure.as_json() for name, figure in self.figures.items()} | {
             "n": self.n,
+            **({"groups": self.groups} if self.groups < self.n else {}),
             "task": self.task,
             "per_class": [one.as_json() for one in self.per_class],
             "confusion": self.confusion.tolist() if shown else [],
@@ -112,7 +121,8 @@ class Metrics:
 def confused_pairs(metrics: Metrics, *, most: int = PAIRS) -> tuple[ConfusedPair, ...]:
     """What is taken for what most often, the most frequent first.
 
-    Equally many come in the order of the classes. The share's interval is Wilson's.
+    Equally many come in the order of the classes. The share's interval is Wilson's, for as many
+    trials as there are groups of images.
     """
     order = np.argsort(-metrics.mistaken, axis=None, kind="stable")[:most]
     found = []
@@ -121,6 +131,8 @@ def confused_pairs(metrics: Metrics, *, most: int = PAIRS) -> tuple[ConfusedPair
         if not count:
             break
         own = metrics.per_class[row]
-        share = Figure(count / own.support, own.support, intervals.wilson(count, own.support))
+        scale = float(metrics.independent[row])
+        interval = intervals.wilson(count * scale, own.support * scale)
+        share = Figure(count / own.support, own.support, interval)
         found.append(ConfusedPair(own.name, metrics.per_class[column].name, count, share))
     return tuple(found)

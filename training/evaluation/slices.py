@@ -59,6 +59,7 @@ def by_slice(
     *,
     rng: np.random.Generator,
     weights: NDArray[np.floating[Any]] | None = None,
+    groups: NDArray[np.integer[Any]] | None = None,
     fewest: int = FEWEST,
 ) -> dict[str, tuple[Slice, ...]]:
     """The main figures of each value of each column, largest slice first.
@@ -73,6 +74,7 @@ def by_slice(
         slices: by column the value (N,) of each image.
         rng: the intervals' randomness.
         weights: (N,) of the images; all 1 when None.
+        groups: (N,) images with the same number belong together; each on its own when None.
         fewest: images from which on a slice is measured.
 
     Returns:
@@ -81,7 +83,7 @@ def by_slice(
     Raises:
         TrainingError: as `evaluate`, or a column of another length.
     """
-    answers = answer_tables.of(probabilities, truth, classes, weights)
+    answers = answer_tables.of(probabilities, truth, classes, weights, groups)
     found: dict[str, tuple[Slice, ...]] = {}
     for column, values in slices.items():
         if len(values) != len(truth):

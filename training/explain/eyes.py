@@ -30,7 +30,8 @@ def open(stored: Stored) -> Eye:
     """
     model = stored.model
     if isinstance(model, FineTuned):
-        return Eye(model.module, model.preprocessing)
+        # An eye is made, and tried, in ordinary memory.
+        return Eye(model.module.cpu(), model.preprocessing)
     backbone = stored.open_backbone()
     network = backbones.load_model(backbone.name, weights=backbone.weights)
     return Eye(network, backbone.preprocessing, answer=_Answer(_layers(model)))

@@ -76,6 +76,6 @@ def of(project: Project, run_id: str, part: str) -> Labeled:
             "this project; `labelloop models list` shows them."
         )
     facts = runs.read(project, run_id, runs.FACTS)
-    material = materials.load(project, home, facts["material"])
+    material = materials.load(home, facts["material"])
     held = material.part(part)
     return Labeled(held.ids, held.targets, material.classes)

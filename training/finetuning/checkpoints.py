@@ -65,6 +65,7 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor], *, job: str, facts:
         if (folder / NEWEST).exists():
             (folder / NEWEST).replace(folder / BEFORE)
         partial.replace(folder / NEWEST)
+        files.sync_folder(folder)
     except OSError as error:
         raise files.unwritable(error, folder / NEWEST) from error
     except SafetensorError as error:
@@ -96,11 +97,24 @@ def read(folder: Path, *, job: str) -> Checkpoint | None:
             continue
         if about["job"] != job:
             raise TrainingError(
-                f"{path} belongs to a training with other images, labels, settings or seed. Train "
-                "into another folder, or delete that file to begin anew."
+                f"{path} belongs to a training with other images, labels, settings or seed, or its "
+                "recipe or weights file has changed since. Train into another folder, or delete "
+                "that file to begin anew."
             )
         return Checkpoint(tensors, about["facts"], says)
     return Checkpoint({}, {}, says) if says else None
+
+
+def drop_newest(folder: Path) -> None:
+    """Remove the newest, which `read` found damaged: `write` would put it over the sound one.
+
+    Raises:
+        LabelloopError: the folder cannot be written.
+    """
+    try:
+        (folder / NEWEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise files.unwritable(error, folder / NEWEST) from error
 
 
 def finish(folder: Path, *, job: str, facts: Any) -> None:

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +33,7 @@ MEMORY_SHARE = 0.25
 """Of the free memory, that decoded images may take by default."""
 
 DISK_SHARE = 0.5
-"""Of the free space, that those which memory cannot hold may take."""
+"""Of the free space, that those which memory cannot hold may take, in all processes here."""
 
 _CHUNK = 32
 """Images that a thread decodes in one go on the first pass."""
@@ -52,7 +51,7 @@ class Images:
     """N files as pixels of the model's input size.
 
     Decoded pixels stay in memory up to a limit. The others go to a file in `folder`, which no other
-    process sees and which vanishes with this one; without a folder, or beyond half of its free
+    process sees and which vanishes with this one; without a folder, or beyond its share of the free
     space, images are decoded again each time.
 
     Args:
@@ -142,20 +141,16 @@ class Images:
 
         Args:
             order: rows (B,) of each batch; consumed only as far ahead as the threads reach.
-            change: augmentation of a batch's pixels, by what the rows say; called by one thread at
-                a time, in any order of the batches.
+            change: augmentation of a batch's pixels, by what the rows say; called by several
+                threads at once, in any order of the batches.
 
         Raises:
             UnreadableImage: naming the file.
         """
-        turn = threading.Lock()
 
         def make(rows: Rows) -> Pixels:
             pixels = self.batch(rows)
-            if change is None:
-                return pixels
-            with turn:
-                return change(pixels, rows)
+            return pixels if change is None else change(pixels, rows)
 
         return _in_order(make, order, workers=self._workers)
 
@@ -224,17 +219,32 @@ def memory_limit(*, cgroup: Path = _CGROUP) -> int:
         # Cached files count as used, though they give way.
         cached = sum(int(line.split()[1]) for line in lines if line.startswith("file "))
         free = min(free, max(most - used + cached, 0))
-    return int(MEMORY_SHARE * free) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return int(MEMORY_SHARE * free) // _neighbours()
+
+
+def _neighbours() -> int:
+    """Processes of this training on this machine, with this one."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _spill(folder: Path | None, wanted: int) -> tuple[int | None, int]:
-    """A file without a name, and how many of these bytes it may hold."""
-    if folder is None or wanted <= 0:
+    """A file without a name, and how many of these bytes are set aside for it on the disk."""
+    descriptor: int | None = None
+    try:
+        room = 0 if folder is None else int(DISK_SHARE * shutil.disk_usage(folder).free)
+        granted = min(wanted, room // _neighbours())
+        if granted <= 0:
+            return None, 0
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".pixels-")
+        Path(name).unlink()
+        # What is only counted on, others count on as well; macOS has no such call.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, granted)
+    except OSError as error:
+        _log.warning("decoded images are not kept on disk: %s", error)
+        _close(descriptor)
         return None, 0
-    room = int(DISK_SHARE * shutil.disk_usage(folder).free)
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".pixels-")
-    Path(name).unlink()
-    return descriptor, min(wanted, room)
+    return descriptor, granted
 
 
 def _close(descriptor: int | None) -> None:

@@ -21,7 +21,7 @@ from torch.distributed.nn import functional as differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from curation import errors
-from curation.errors import TrainingError
+from curation.errors import Interrupted, TrainingError
 from curation.images import usable_cores
 from curation.progress import Report, silent
 from curation.workspace import Project
@@ -90,22 +90,9 @@ def share(rows: Rows) -> Rows:
 
 
 def portion(count: int) -> Rows:
-    """Numbers (n,) of those among `count` rows that this process scores; see `merge`."""
+    """Numbers (n,) of those among `count` rows that this process scores."""
     own: Rows = np.array_split(np.arange(count), world())[rank()]
     return own
-
-
-def merge(values: NDArray[np.floating[Any]], rows: Rows, count: int) -> NDArray[np.float64]:
-    """What all processes found for their rows, (count, ...), in each of them.
-
-    Args:
-        values: (n, ...) of this process's rows.
-        rows: (n,) their numbers, which no other process has.
-        count: rows of all processes together.
-    """
-    whole = np.zeros((count, *values.shape[1:]))
-    whole[rows] = values
-    return total(whole)
 
 
 def total(values: NDArray[np.floating[Any]] | Sequence[float]) -> NDArray[np.float64]:
@@ -150,11 +137,6 @@ def spread(module: nn.Module) -> None:
             dense = tensor.detach().contiguous()
             distributed.broadcast(dense, 0)
             tensor.copy_(dense)
-
-
-def from_first(number: float) -> float:
-    """The first process's value, in all: so that none decides otherwise than the others."""
-    return float(total([number if rank() == 0 else 0.0])[0])
 
 
 def barrier() -> None:
@@ -229,7 +211,8 @@ def launch(project: Project, run_id: str, *, processes: int, report: Report = si
         report: told of the first process's progress.
 
     Raises:
-        TrainingError: more processes than GPUs, or one of them ended badly.
+        TrainingError: more processes than GPUs.
+        Interrupted: one of them ended badly; the same call goes on.
         LabelloopError: what the first process that failed says.
         Cancelled: asked to stop; the same call goes on.
     """
@@ -243,7 +226,9 @@ def launch(project: Project, run_id: str, *, processes: int, report: Report = si
         *("--standalone", f"--nproc-per-node={processes}", "-m", "training.worker"),
         *(str(project.workspace.path), project.record.name, run_id, "--with-parent"),
     ]
-    threads = {
+    settings = {
+        # A folder from where the command was given may hold modules of the same names.
+        "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": str(max(1, usable_cores() // processes)),
         # Threads that spin while they wait take the cores from those that are waited for: beside
         # other work, steps of lite0 on two cores took ten times as long.
@@ -257,7 +242,7 @@ def launch(project: Project, run_id: str, *, processes: int, report: Report = si
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors_file,
-            env={**os.environ, **threads},
+            env={**os.environ, **settings},
             # Ctrl-C goes to the whole foreground group; this process passes it on as it ends.
             start_new_session=True,
         ) as torchrun,
@@ -278,7 +263,7 @@ def launch(project: Project, run_id: str, *, processes: int, report: Report = si
     if failed:
         raise getattr(errors, failed["error"])(failed["says"])
     if torchrun.returncode:
-        raise TrainingError(
+        raise Interrupted(
             f"One of the {processes} processes that trained {run_id} ended with code "
             f"{torchrun.returncode}; {log} tells why. The same command goes on where it stopped."
         )

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from curation.errors import TrainingError
 from curation.progress import Report
 from training import order, steering
 from training.finetuning import augmentation, distributed, network, scoring
@@ -30,8 +29,6 @@ _GPU_CHECKS_EVERY = 10
 
 _SCORED = 32
 """Images at a time, at least, while the network is judged."""
-
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +66,7 @@ class Job:
 
     def autocast(self) -> torch.autocast:
         """In which the network works at the settings' precision."""
-        dtype = _DTYPES.get(self.settings.precision)
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+        return network.autocast(self.settings, self.device)
 
     def rate(self, step: int) -> float:
         """Share of the learning rates at a step, from 0: up, then down along a cosine."""
@@ -109,7 +105,8 @@ def learn(job: Job, now: State) -> bool:
     with closing(cast("Generator[tuple[Places, Pixels]]", batches)):
         for places, (rows, pixels) in zip(parts, batches, strict=True):
             count = counts[now.step]
-            _step(job, now, rows, pixels, sizes=list(map(len, places)), count=count)
+            with network.in_words(settings):
+                _step(job, now, rows, pixels, sizes=list(map(len, places)), count=count)
             now.step, done = now.step + 1, done + count
             now.seconds, begun = now.seconds + time.monotonic() - begun, time.monotonic()
             last = now.step == job.steps
@@ -160,7 +157,7 @@ def _step(
     for part, stop in enumerate(np.cumsum(sizes).tolist()):
         mine = slice(stop - sizes[part], stop)
         own = part * distributed.world() + distributed.rank()
-        with _in_words(settings), network.seeded(*numbers, own, device=job.device):
+        with network.seeded(*numbers, own, device=job.device):
             images = job.see(network.tensor(pixels[mine], job.device))
             targets = job.objective.targets(rows[mine]).to(job.device)
             images, targets = job.objective.mixed(images, targets, seed=numbers)
@@ -195,25 +192,6 @@ def _penalise(optimizer: torch.optim.Optimizer, l1: float) -> None:
                 weight.grad.add_(weight.detach().sign(), alpha=l1)
 
 
-@contextmanager
-def _in_words(settings: FineTuneSettings) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"The GPU has too little memory for steps of {settings.batch_size} images in "
-            f"{settings.accumulate} parts at {settings.input_size} pixels. Raise accumulate, or "
-            "lower batch-size or input-size."
-        ) from error
-    except RuntimeError as error:
-        if not settings.compile:
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise TrainingError(
-            f"{settings.backbone} cannot be compiled here ({reason}). Set compile false."
-        ) from error
-
-
 def judge(job: Job, now: State, *, sound: bool, says: str = "") -> Epoch:
     """The epoch whose steps are taken.
 
@@ -222,6 +200,9 @@ def judge(job: Job, now: State, *, sound: bool, says: str = "") -> Epoch:
         now: as it is, after the last step.
         sound: what `learn` gave.
         says: to begin with, for people.
+
+    Raises:
+        TrainingError: the memory of the GPU is too small.
     """
     begun = time.monotonic()
     tally = now.tally.cpu().numpy()
@@ -229,7 +210,8 @@ def judge(job: Job, now: State, *, sound: bool, says: str = "") -> Epoch:
     loss, right = loss / seen, right / seen
     found: dict[str, float] = {}
     if sound and math.isfinite(loss):
-        found = _scores(job, now)
+        with network.in_words(job.settings):
+            found = _scores(job, now)
     sound = sound and math.isfinite(loss) and math.isfinite(found.get("loss", 0.0))
     best, metric = now.best_epoch, job.settings.metric
     is_best = sound and (

@@ -15,7 +15,7 @@ from curation import files
 from curation.backbones import Preprocessing
 from curation.errors import LabelloopError, TrainingError
 from training.calibration import to_probabilities
-from training.finetuning import network
+from training.finetuning import distributed, network
 from training.finetuning.data import Images
 from training.settings import TASKS, FineTuneSettings
 
@@ -117,7 +117,7 @@ class FineTuned:
 
     @classmethod
     def load(cls, path: Path) -> "FineTuned":
-        """Read what `save` wrote.
+        """Read what `save` wrote, onto the GPU where there is one.
 
         Raises:
             TrainingError: the file is missing, broken, or something else.
@@ -151,6 +151,7 @@ class FineTuned:
             raise TrainingError(
                 f"{path} is not a fine-tuned model that can be loaded ({reason}). Train it again."
             ) from error
+        module = module.to(distributed.device())
         return cls(module, classes, known, about["task"], settings, temperature, about["recipe"])
 
 

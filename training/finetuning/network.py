@@ -23,6 +23,11 @@ from training.settings import FineTuneSettings
 
 Pixels = NDArray[np.uint8]
 
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+_COMPILERS = ("torch._dynamo", "torch._inductor")
+"""Where torch defines the errors of compiling, under names that change from release to release."""
+
 
 def build(
     settings: FineTuneSettings, classes: int, *, seed: int, weights: Path | None = None
@@ -84,6 +89,36 @@ def seeded(*numbers: int, device: torch.device | None = None) -> Iterator[None]:
         state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
         torch.manual_seed(int(state[0]))
         yield
+
+
+def autocast(settings: FineTuneSettings, device: torch.device) -> torch.autocast:
+    """In which the network works at the settings' precision."""
+    dtype = _DTYPES.get(settings.precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+@contextmanager
+def in_words(settings: FineTuneSettings) -> Iterator[None]:
+    """Inside, what torch cannot do with these settings is said with the settings to change.
+
+    Raises:
+        TrainingError: the memory of the GPU is too small, or the network cannot be compiled.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"The GPU has too little memory for steps of {settings.batch_size} images in "
+            f"{settings.accumulate} parts at {settings.input_size} pixels. Raise accumulate, or "
+            "lower batch-size or input-size."
+        ) from error
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(_COMPILERS):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise TrainingError(
+            f"{settings.backbone} cannot be compiled here ({reason}). Set compile false."
+        ) from error
 
 
 class Input(nn.Module):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.errors import Cancelled, TrainingError
+from curation.errors import BackboneError, Cancelled, TrainingError
 from curation.progress import Report, silent
 from training.finetuning import (
     augmentation,
@@ -100,6 +100,7 @@ def run(
         train, classes=classes, task=task, settings=settings, class_weight=class_weight
     )
     folder.mkdir(parents=True, exist_ok=True)
+    recipe = augmentation.recipe(settings.augmentation)
     name = _name(
         train=train,
         validation=validation,
@@ -108,14 +109,16 @@ def run(
         settings=settings.as_json(),
         seed=seed,
         class_weight=class_weight,
-        weights=weights.name if weights else None,
+        recipe=None if recipe is None else recipe.digest,
+        weights=None if weights is None else _digest(weights),
     )
     saved = checkpoints.read(folder, job=name)
-    if saved and saved.facts.get("finished") and (folder / MODEL).exists():
-        yield from (Epoch(**epoch) for epoch in saved.facts["history"])
-        return
+    if saved and saved.facts.get("finished"):
+        if (folder / MODEL).exists():
+            yield from (Epoch(**epoch) for epoch in saved.facts["history"])
+            return
+        saved = None  # The model was taken away, and its weights are kept nowhere else.
     how = network.preprocessing(settings)
-    recipe = augmentation.recipe(settings.augmentation)
     augment = (
         None
         if recipe is None
@@ -144,7 +147,7 @@ def run(
             )
         distributed.spread(module)
         now = state.begin(module, settings, place)
-        says = _resume(now, saved)
+        says = _resume(now, saved, folder)
         if settings.batch_norm == "trained":
             distributed.synchronise(module)
         save = _saver(folder, name, now, every_seconds=save_every_seconds)
@@ -195,14 +198,17 @@ def run(
     distributed.barrier()
 
 
-def _resume(now: State, saved: checkpoints.Checkpoint | None) -> str:
+def _resume(now: State, saved: checkpoints.Checkpoint | None, folder: Path) -> str:
     """Stand where the checkpoint stands; what people should know about it."""
+    distributed.barrier()  # All have read it: what is damaged may go.
     if saved is None:
         return ""
     if saved.tensors:
         now.restore(saved.tensors, saved.facts)
     if not saved.says:
         return ""
+    if distributed.rank() == 0:
+        checkpoints.drop_newest(folder)
     where = f"went on in epoch {now.epoch} from the one before" if saved.tensors else "began anew"
     says = f"{saved.says}: training {where}."
     _log.warning(says)
@@ -232,6 +238,18 @@ def _saver(folder: Path, job: str, now: State, *, every_seconds: float) -> _Save
 def _number(*numbers: int) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def _digest(weights: Path) -> str:
+    """SHA-256 of the file, in hex."""
+    try:
+        with weights.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BackboneError(
+            f"Cannot read the weights {weights}: {error.strerror or error}. Put the file back, or "
+            "give another one."
+        ) from error
 
 
 def _name(**parts: Any) -> str:

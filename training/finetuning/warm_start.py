@@ -23,7 +23,9 @@ _WORK = 1e12
 """Multiplications that the solver may take; at 10,000 rows of 1,280 features 2,000 iterations for
 10 classes, 20 for 1,000."""
 
-_BATCH = 64
+_MOST_AT_ONCE = 64
+"""Images, where a training step takes so many."""
+
 _CHOICE = 1
 """Told from other random numbers of the same seed."""
 
@@ -62,7 +64,7 @@ def solve(
         Whether it was filled.
 
     Raises:
-        TrainingError: labels that no head can learn from.
+        TrainingError: labels that no head can learn from, or the memory of the GPU is too small.
         Cancelled: asked to stop.
     """
     layers = network.classifiers(module)
@@ -138,12 +140,14 @@ def _features(
         device
     )
     module.eval()
-    order = (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+    size = max(1, min(_MOST_AT_ONCE, settings.batch_size // settings.accumulate))
+    order = (rows[start : start + size] for start in range(0, len(rows), size))
     done = 0
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), network.in_words(settings):
             for batch, pixels in images.batches(order):
-                module(see(network.tensor(pixels, device)))
+                with network.autocast(settings, device):
+                    module(see(network.tensor(pixels, device)))
                 done += len(batch)
                 report(done, len(rows), "fit the linear head")
                 if any(kept[-1].numel() != len(batch) * kept[-1].shape[1] for kept in seen):

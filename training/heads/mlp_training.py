@@ -29,6 +29,9 @@ _WEIGHTS, _DROPOUT = 3, 4
 
 _WARMUP_STEPS = 20
 
+_BLOCK = 4_096
+"""Rows at a time that are looked at in float64."""
+
 
 def fit_mlp(
     X: NDArray[Any],
@@ -181,7 +184,7 @@ class _Lesson:
         self._rows = torch.from_numpy(np.ascontiguousarray(X, dtype=np.float32))
         self._centre = X.mean(axis=0, dtype=np.float64)
         # One scale for all columns: what varies little says little.
-        spread = math.sqrt(float(np.mean(X.var(axis=0, dtype=np.float64))))
+        spread = math.sqrt(_variance(X, self._centre))
         self._scale = 1.0 / max(spread, 1e-12)
         numbers = torch.Generator().manual_seed(_number(seed, _WEIGHTS))
         first = _linear(X.shape[1], settings.hidden, numbers)
@@ -281,6 +284,12 @@ class _Lesson:
             bias=targets.spread_bias(last.bias.detach().numpy()).astype(np.float32),
             task=targets.task,
         )
+
+
+def _variance(X: NDArray[Any], centre: NDArray[np.float64]) -> float:
+    """Mean over the columns; no copy of all rows is made."""
+    blocks = (X[start : start + _BLOCK] - centre for start in range(0, len(X), _BLOCK))
+    return sum(float(np.vdot(block, block)) for block in blocks) / X.size
 
 
 def _linear(columns: int, units: int, numbers: torch.Generator) -> nn.Linear:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.errors import TrainingError
 from curation.progress import Report, silent
 from training import calibration, weights
 from training.heads.head import Head, fit_head
@@ -54,7 +53,7 @@ class Choice:
 
     Attributes:
         strength: of the least loss.
-        tried: in the order of strength; empty where there were too few rows to choose by.
+        tried: in the order of strength; empty where there was nothing to choose by.
         head: with that strength, of the rows that it was tried on: where `fit_head` may begin.
         says: for people.
     """
@@ -85,7 +84,8 @@ def choose(
         y: (N,) class indices, or (N, C) of 0 and 1 for multi-label.
         classes: C names.
         task: `single-label` or `multi-label`.
-        settings: all but the strength; its strength is kept where rows are few.
+        settings: all but the strength; its strength is kept where rows are few, or where their
+            groups leave nothing to learn from or nothing to judge by.
         sample_weight: (N,) at least 0.
         class_weight: (C,) at least 0; replaces the settings' rule.
         groups: (N,) rows with the same number stay together; every row by itself if None.
@@ -102,6 +102,15 @@ def choose(
         return Choice(settings.strength, (), None, says)
     row_weight = weights.of_rows(len(X), sample_weight)
     learn, judge = _divide(np.arange(len(X)) if groups is None else groups, seed=seed)
+    kept = Choice(
+        settings.strength,
+        (),
+        None,
+        f"{len(X):,} labels cannot be divided by group into some to choose a strength on and some "
+        f"to judge it by: {settings.strength:g}.",
+    )
+    if not (_tell_apart(y[learn], row_weight[learn]) and row_weight[judge].any()):
+        return kept
     if task == "single-label":
         cells = weights.of_indices(
             y[judge],
@@ -115,7 +124,7 @@ def choose(
             y[judge], row_weight[judge], rule=settings.class_weight, given=class_weight
         ).mean(axis=1)
     if not cells.sum() > 0:
-        raise TrainingError("The weights leave no row to choose a strength by. Give a strength.")
+        return kept
     loose = replace(settings, tolerance=max(settings.tolerance, _TOLERANCE))
     found: dict[float, tuple[Tried, Head]] = {}
 
@@ -161,6 +170,12 @@ def _follow(strengths: Sequence[float], attempt: Any, best: Any) -> tuple[Tried,
     return found
 
 
+def _tell_apart(y: NDArray[np.integer[Any]], row_weight: NDArray[np.float64]) -> bool:
+    """Whether the rows that count hold two answers."""
+    counted = y[row_weight > 0]
+    return bool((counted != counted[:1]).any())
+
+
 def _divide(
     groups: NDArray[np.integer[Any]], *, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -169,7 +184,7 @@ def _divide(
     place = np.random.default_rng([seed, 0x57]).permutation(number.max() + 1)[number]
     order = np.argsort(place, kind="stable")
     count = min(_LEARN, int(len(groups) * (1 - _HELD)))
-    # The group that lies across the edge learns as a whole.
+    # The group that lies across the edge judges as a whole, unless nothing else would learn.
     edge = int(np.searchsorted(place[order], place[order[count]]))
     edge = edge or int(np.searchsorted(place[order], place[order[0]], side="right"))
     return np.sort(order[:edge]), np.sort(order[edge : edge + _JUDGE])

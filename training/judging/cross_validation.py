@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from curation.errors import TrainingError
 from curation.progress import Report, silent
 from curation.splits import Fold
-from training import evaluation
+from training import calibration, evaluation
 from training.evaluation import Metrics
 from training.heads import out_of_fold
 from training.intervals import Figure
@@ -32,18 +33,20 @@ class Judged:
     Attributes:
         name: of the fold, such as `fold-1`.
         trained: rows that its model learned from.
+        temperature: fitted to the answers of the other folds' models, as a training fits it to
+            validation.
         figures: by name, of the rows that it held.
     """
 
     name: str
     trained: int
+    temperature: float
     figures: dict[str, Figure]
 
     def as_json(self) -> dict[str, Any]:
-        """Fold and trained, then each figure under its name."""
-        return {"fold": self.name, "trained": self.trained} | {
-            name: figure.as_json() for name, figure in self.figures.items()
-        }
+        """Fold, trained and temperature, then each figure under its name."""
+        about = {"fold": self.name, "trained": self.trained, "temperature": self.temperature}
+        return about | {name: figure.as_json() for name, figure in self.figures.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,8 @@ class CrossValidation:
         metrics: of all judged rows together. The intervals say how far other images would move
             them; that other labels would train other models is in the spread of the folds.
         folds: in their order.
-        probabilities: (N, C) of each row by the model that never saw it; NaN for rows left out.
+        probabilities: (N, C) of each row by the model that never saw it, calibrated; NaN for rows
+            left out.
         fold_of: (N,) number of the fold that held each row, or `LEFT_OUT`.
     """
 
@@ -77,9 +81,13 @@ def run(
     rng: np.random.Generator,
     names: Sequence[str] | None = None,
     weights: NDArray[np.floating[Any]] | None = None,
+    groups: NDArray[np.integer[Any]] | None = None,
     report: Report = silent,
 ) -> CrossValidation:
     """Trains once for each fold, on all others, and judges that fold.
+
+    The answers of a fold are calibrated by the temperature that suits those of all others, which
+    models gave that had not seen them either.
 
     Args:
         fit: from the rows (ascending) to learn from to what predicts any rows.
@@ -89,6 +97,7 @@ def run(
         rng: the intervals' randomness.
         names: of the folds; `fold-1` and so on when None.
         weights: (N,) how much each row counts in the figures.
+        groups: (N,) rows with the same number belong together, and intervals rest on groups.
         report: told of the folds.
 
     Raises:
@@ -104,27 +113,70 @@ def run(
             "Cross-validation takes at least two folds with labeled images. Label more images, or "
             "make a split with `labelloop split --folds 5`."
         )
-    probabilities = np.full((len(y), len(classes)), np.nan)
-    folds = []
+    given_names = names or [f"fold-{number + 1}" for number in range(count)]
+    raw = np.full((len(y), len(classes)), np.nan)
     for number, rows in enumerate(held):
-        name = names[number] if names else f"fold-{number + 1}"
         if not len(rows):
             continue
+        name = given_names[number]
         report(number, count, name)
-        others = np.flatnonzero((fold_of != number) & (fold_of != LEFT_OUT))
-        given = fit(others)(rows)
+        given = fit(_others(fold_of, number))(rows)
         if given.shape != (len(rows), len(classes)):
             raise TrainingError(
                 f"The model of {name} gave predictions {given.shape} for {len(rows)} images and "
                 f"{len(classes)} classes."
             )
-        probabilities[rows] = given
-        found = _evaluate(given, y, rows, classes, rng, weights)
-        folds.append(Judged(name, len(others), found.figures))
+        raw[rows] = given
     report(count, count, "metrics")
-    judged = np.flatnonzero(fold_of != LEFT_OUT)
-    metrics = _evaluate(probabilities[judged], y, judged, classes, rng, weights)
-    return CrossValidation(metrics, tuple(folds), probabilities, np.asarray(fold_of, np.int64))
+    temperatures, probabilities = _calibrated(raw, y, fold_of)
+
+    def measure(rows: Rows) -> Metrics:
+        return evaluation.evaluate(
+            probabilities[rows],
+            y[rows],
+            classes,
+            rng=rng,
+            weights=None if weights is None else weights[rows],
+            groups=None if groups is None else groups[rows],
+        )
+
+    folds = tuple(
+        Judged(
+            given_names[number],
+            len(_others(fold_of, number)),
+            temperatures[number],
+            measure(rows).figures,
+        )
+        for number, rows in enumerate(held)
+        if len(rows)
+    )
+    metrics = measure(np.flatnonzero(fold_of != LEFT_OUT))
+    return CrossValidation(metrics, folds, probabilities, np.asarray(fold_of, np.int64))
+
+
+def _others(fold_of: NDArray[np.int64], number: int) -> Rows:
+    """The rows of all other folds, ascending."""
+    return np.flatnonzero((fold_of != number) & (fold_of != LEFT_OUT))
+
+
+def _calibrated(
+    raw: NDArray[np.float64], y: NDArray[np.integer[Any]], fold_of: NDArray[np.int64]
+) -> tuple[dict[int, float], NDArray[np.float64]]:
+    """The temperature of each fold that has rows, and all probabilities (N, C) with it."""
+    task = "single-label" if y.ndim == 1 else "multi-label"
+    with np.errstate(divide="ignore"):
+        # The softmax of logarithms gives the probabilities back, so that they serve as logits.
+        logits = np.log(raw) if task == "single-label" else logit(raw)
+    temperatures: dict[int, float] = {}
+    found = np.full_like(raw, np.nan)
+    for number in np.unique(fold_of[fold_of != LEFT_OUT]).tolist():
+        others, rows = _others(fold_of, number), fold_of == number
+        fitted = calibration.fit_temperature(logits[others], y[others], task=task)
+        temperatures[number] = fitted.temperature
+        found[rows] = calibration.to_probabilities(
+            logits[rows], task=task, temperature=fitted.temperature
+        )
+    return temperatures, found
 
 
 def assign(
@@ -163,15 +215,3 @@ def of_split(folds: Iterable[Fold], ids: NDArray[np.int64]) -> tuple[NDArray[np.
         fold_of[np.isin(ids, fold.test)] = number
         names.append(fold.name)
     return fold_of, names
-
-
-def _evaluate(
-    probabilities: NDArray[np.float64],
-    y: NDArray[np.integer[Any]],
-    rows: Rows,
-    classes: Sequence[str],
-    rng: np.random.Generator,
-    weights: NDArray[np.floating[Any]] | None,
-) -> Metrics:
-    own = None if weights is None else weights[rows]
-    return evaluation.evaluate(probabilities, y[rows], classes, rng=rng, weights=own)

@@ -6,6 +6,7 @@ labels bring? None of them learns from the test part, and the last two do not lo
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from training import material as materials
 from training.finetuning.data import Images
 from training.judging import cross_validation, forecast, learning_curve, robustness
 from training.judging.cross_validation import CrossValidation
-from training.judging.folds import fitter, on_embeddings, scratch_folder
+from training.judging.folds import fitter, learnable, on_embeddings, scratch_folder
 from training.judging.forecast import Forecast
 from training.judging.learning_curve import LearningCurve
 from training.judging.robustness import Robustness
@@ -59,7 +60,7 @@ def robust(
             f"{run_id} belongs to a round and has no test part of its own. Train a model with "
             "`labelloop train` for it."
         )
-    test = materials.load(project, runs.folder(project, run_id), about["material"]).test
+    test = materials.load(runs.folder(project, run_id), about["material"]).test
     if not len(test):
         raise TrainingError(
             f"{run_id} was trained without a test part. Label more images, or make one with "
@@ -77,27 +78,25 @@ def robust(
         test.targets[chosen],
         seed=row["seed"] + _CORRUPTION,
         ids=test.ids[chosen],
+        groups=test.groups[chosen],
         report=report,
     )
     with project.catalog.write() as connection:
+        # Measuring takes minutes, in which the run may have changed or been deleted.
         about = run_rows.get(connection, run_id)["about"]
-        run_rows.update_run(
-            connection,
-            run_id,
-            state=row["state"],
-            about={**about, "robustness": found.as_json()},
-        )
+        run_rows.update_run(connection, run_id, about={**about, "robustness": found.as_json()})
     return found
 
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """What `cross_validate` found: settings with their reasons, and the figures."""
+    """What `cross_validate` found: settings with their reasons, figures and notes on them."""
 
     settings: Settings
     reasons: tuple[str, ...]
     found: CrossValidation
     images: int
+    notes: tuple[str, ...]
 
 
 def cross_validate(
@@ -116,7 +115,7 @@ def cross_validate(
 
     Args:
         project: whose labels they are.
-        kind: as in `experiments.Asked`.
+        kind: as in `asked.Asked`.
         asked: settings that stand.
         folds: how many, by group.
         split: name of a split made of folds, in place of `folds`.
@@ -131,8 +130,10 @@ def cross_validate(
         raise InputError(f"--folds is {folds}; give at least 2.")
     prepared = features.prepare(project, report=report)
     material = materials.gather(project, report=report)
-    parts = [material.train, material.validation, *([material.test] if split else [])]
-    whole = materials.joined(parts)
+    more = [material.validation, *([material.test] if split else [])]
+    whole = materials.joined(
+        [material.train, *(learnable(project, material, part) for part in more)]
+    )
     if split:
         fold_of, names = cross_validation.of_split(splits.folds(project, split), whole.ids)
     else:
@@ -151,7 +152,7 @@ def cross_validate(
     seed = project.record.seed
     facts = {"fingerprint": prepared.fingerprint, "backbone": prepared.backbone}
     with scratch_folder(project) as home:
-        fit = fitter(project, material, whole, chosen.settings, facts, home, report)
+        fit = fitter(project, material, whole, chosen.settings, facts, Path(home), report)
         found = cross_validation.run(
             fit,
             whole.targets,
@@ -159,9 +160,22 @@ def cross_validate(
             classes=material.classes,
             rng=np.random.default_rng([seed, _FIGURES]),
             names=names,
+            groups=whole.groups,
             report=report,
         )
-    return CrossValidated(chosen.settings, chosen.reasons, found, len(whole))
+    return CrossValidated(
+        chosen.settings, chosen.reasons, found, len(whole), _notes(chosen.settings)
+    )
+
+
+def _notes(settings: Settings) -> tuple[str, ...]:
+    """Where models of folds are not quite those that a training makes."""
+    notes = ["Each fold is calibrated by the temperature that suits the other folds' answers."]
+    if not isinstance(settings, HeadSettings):
+        notes.append(
+            "The model of each fold is that of its last epoch: no labels are held back to stop by."
+        )
+    return tuple(notes)
 
 
 def foresee(

@@ -1,34 +1,57 @@
 """Models of any kind fitted to some rows and asked about others, for cross-validation."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.progress import Report
+from curation import balance
+from curation.catalog import labels as label_rows
+from curation.progress import Report, silent
 from curation.workspace import Project
 from training import examples
 from training import material as materials
 from training.calibration import to_probabilities
-from training.heads.head import fit_head
+from training.heads import strength
+from training.heads.head import Head, fit_head
 from training.judging.cross_validation import Fit, Rows
 from training.material import Material, Part
 from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings
 
 
-@contextmanager
-def scratch_folder(project: Project) -> Iterator[Path]:
+def scratch_folder(project: Project) -> TemporaryDirectory[str]:
     """Where fine-tuning keeps its models of folds, which nobody wants afterwards."""
-    home = project.workspace.folder("runs") / f".cross-validation-p{project.id}"
-    shutil.rmtree(home, ignore_errors=True)
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    prefix = f".cross-validation-p{project.id}-"
+    return TemporaryDirectory(dir=project.workspace.folder("runs"), prefix=prefix)
+
+
+def learnable(project: Project, material: Material, part: Part) -> Part:
+    """A part that was not meant to be learned from, with the weights that training gives.
+
+    Args:
+        project: whose images they are.
+        material: of the run, with its balance plan.
+        part: validation or test.
+    """
+    with project.catalog.read() as connection:
+        known = label_rows.get(connection, part.ids.tolist())
+    # A label may have gone since the material was gathered.
+    held = [n for n, key in enumerate(part.ids.tolist()) if key in known]
+    rows = [known[key] for key in part.ids[held].tolist()]
+    weights = np.ones(len(part))
+    weights[held] = [row.confidence for row in rows]
+    weights[held] *= balance.weights(project, rows, plan=material.plan)
+    return replace(part, weights=weights)
+
+
+def taken(part: Part, rows: Rows) -> Part:
+    """Some rows of a part."""
+    return Part(part.ids[rows], part.targets[rows], part.groups[rows], part.weights[rows])
 
 
 def fitter(
@@ -53,7 +76,7 @@ def fitter(
     """
     if isinstance(settings, FineTuneSettings):
         return _on_files(project, material, whole, settings, home, report)
-    return on_embeddings(project, material, whole, settings, facts)
+    return on_embeddings(project, material, whole, settings, facts, report=report)
 
 
 def on_embeddings(
@@ -62,31 +85,57 @@ def on_embeddings(
     whole: Part,
     settings: Settings,
     facts: dict[str, Any],
+    *,
+    report: Report = silent,
 ) -> Fit:
-    """The same for a head or a small network, whose rows are stored embeddings."""
-    X = examples.store_of(project, facts).read(whole.ids.tolist())
-    given: dict[str, Any] = {
-        "classes": material.classes,
-        "task": material.task,
-        "class_weight": material.class_weight,
-    }
+    """The same for a head or a small network, whose rows are stored embeddings.
+
+    Copies that the balance plan asks for are learned from along with the images of their group.
+    """
+    held = examples.embedded(project, replace(material, train=whole), facts, report=report)
+    copies = np.arange(len(whole), len(held.X))
+    seed = project.record.seed
 
     def fit(rows: Rows) -> Callable[[Rows], NDArray[np.float64]]:
-        y, weight = whole.targets[rows], whole.weights[rows]
+        own = copies[np.isin(held.groups[copies], whole.groups[rows])]
+        learned = np.concatenate([rows, own])
+        X, y, groups = held.X[learned], held.y[learned], held.groups[learned]
+        given: dict[str, Any] = {
+            "classes": material.classes,
+            "task": material.task,
+            "sample_weight": held.weight[learned],
+            "class_weight": material.class_weight,
+        }
         model: Any
         if isinstance(settings, MlpSettings):
             from training.heads.mlp_training import fit_mlp
 
-            seed = project.record.seed
-            model, _ = fit_mlp(
-                X[rows], y, settings=settings, sample_weight=weight, seed=seed, **given
-            )
+            model, _ = fit_mlp(X, y, settings=settings, seed=seed, report=report, **given)
         else:
             assert isinstance(settings, HeadSettings)
-            model = fit_head(X[rows], y, settings=settings, sample_weight=weight, **given)
-        return lambda held: np.asarray(model.probabilities(X[held]))
+            model = _fit_head(X, y, groups, settings, seed, report, given)
+        return lambda asked: np.asarray(model.probabilities(held.X[asked]))
 
     return fit
+
+
+def _fit_head(
+    X: NDArray[np.float32],
+    y: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    settings: HeadSettings,
+    seed: int,
+    report: Report,
+    given: dict[str, Any],
+) -> Head:
+    """As a training fits it, with a search for the strength where the settings ask for one."""
+    if not settings.search:
+        return fit_head(X, y, settings=settings, **given)
+    chosen = strength.choose(
+        X, y, settings=settings, groups=groups, seed=seed, report=report, **given
+    )
+    found = replace(settings, strength=chosen.strength)
+    return fit_head(X, y, settings=found, start=chosen.head, **given)
 
 
 def _on_files(
@@ -104,9 +153,7 @@ def _on_files(
 
     def fit(rows: Rows) -> Callable[[Rows], NDArray[np.float64]]:
         folder = home / f"{int(rows.sum())}-{len(rows)}"
-        learned = trainer.Rows(
-            [paths[row] for row in rows.tolist()], whole.targets[rows], whole.weights[rows]
-        )
+        learned = examples.photos(project, replace(material, train=taken(whole, rows)))
         for _ in trainer.run(
             learned,
             None,

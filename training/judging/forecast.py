@@ -84,7 +84,7 @@ def forecast(
         curve: at least `LEAST_SIZES` sizes.
         rng: of the band.
         more: labels, at least 1.
-        target: score, 0 to 1.
+        target: score, above 0 and up to 1.
 
     Raises:
         TrainingError: too few sizes or draws, or values that cannot be used.
@@ -94,10 +94,10 @@ def forecast(
             f"A forecast takes scores of at least {LEAST_SIZES} training sizes, twice each; there "
             f"are {len(curve.sizes)} sizes, {len(curve.scores)} times. Label more images."
         )
-    if more < 1 or (target is not None and not 0 < target < 1):
+    if more < 1 or (target is not None and not 0 < target <= 1):
         raise TrainingError(
             f"Asked for {more} more labels and a target of {target}: give at least 1 label and a "
-            "target between 0 and 1."
+            "target above 0 and up to 1."
         )
     drawn = _resampled(curve, rng)
     precision = 1 / np.maximum(drawn.var(axis=0), 1e-8)
@@ -134,7 +134,9 @@ def at(law: Floats, labels: float | Floats) -> Floats:
 
 def _resampled(curve: LearningCurve, rng: np.random.Generator) -> Floats:
     """(M, K) curves as other images and other labels might have given them."""
-    blocks = intervals.resampled_counts(curve.hits.shape[1], rng=rng, resamples=_RESAMPLES)
+    blocks = intervals.resampled_counts(
+        curve.hits.shape[1], rng=rng, resamples=_RESAMPLES, members=curve.members
+    )
     found = np.concatenate([scores(block, curve.hits, curve.strata) for block in blocks])
     draws, share = len(curve.scores), curve.sizes / curve.sizes[-1]
     inner = share < 1

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from curation.errors import TrainingError
 from curation.progress import Report, silent
+from training import intervals
 from training.evaluation import answers
 
 Rows = NDArray[np.int64]
@@ -34,6 +35,7 @@ class LearningCurve:
         strata: (n,) class of each image where classes count alike; None where images do.
         metric: of `METRICS`.
         notes: what was left out, in sentences.
+        members: (n,) number of each image's group; None where each image is one of its own.
     """
 
     sizes: Floats
@@ -42,6 +44,7 @@ class LearningCurve:
     strata: NDArray[np.int64] | None
     metric: str
     notes: tuple[str, ...] = ()
+    members: NDArray[np.int64] | None = None
 
     @property
     def labels(self) -> int:
@@ -116,7 +119,13 @@ def measure(
     kept = [at for at in range(len(wanted)) if at not in failed]
     strata = np.asarray(y[judged], np.int64) if metric != "accuracy" else None
     notes = tuple(f"{wanted[at]:,} labels were too few: {why}" for at, why in failed.items())
-    return of_answers(actual[:, kept].mean(axis=0), right[:, kept], strata=strata, notes=notes)
+    return of_answers(
+        actual[:, kept].mean(axis=0),
+        right[:, kept],
+        strata=strata,
+        groups=groups[judged],
+        notes=notes,
+    )
 
 
 def of_answers(
@@ -124,6 +133,7 @@ def of_answers(
     right: NDArray[np.bool_],
     *,
     strata: NDArray[np.int64] | None = None,
+    groups: NDArray[np.integer[Any]] | None = None,
     notes: tuple[str, ...] = (),
 ) -> LearningCurve:
     """A curve from what each model got right.
@@ -132,13 +142,15 @@ def of_answers(
         sizes: (K,) labels, ascending.
         right: (R, K, n) of each draw, size and image.
         strata: (n,) classes, for balanced accuracy.
+        groups: (n,) images with the same number belong together; each on its own when None.
         notes: to be kept with it.
     """
     everything = np.ones((1, right.shape[2]), np.float32)
     each = np.array([scores(everything, one.astype(np.float32), strata)[0] for one in right])
     metric = METRICS[0] if strata is None else METRICS[1]
     hits = right.mean(axis=0, dtype=np.float32)
-    return LearningCurve(np.asarray(sizes, np.float64), each, hits, strata, metric, notes)
+    members = intervals.members_of(groups)
+    return LearningCurve(np.asarray(sizes, np.float64), each, hits, strata, metric, notes, members)
 
 
 def scores(

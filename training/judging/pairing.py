@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.catalog import images as image_rows
 from curation.catalog import runs as run_rows
 from curation.errors import TrainingError
 from curation.progress import Report, silent
@@ -27,7 +28,7 @@ class Pairing:
     Attributes:
         comparison: on images of today's test part.
         origin: where that part comes from, as in `Material.origins`.
-        left_out: images of it that one of the two has learned from or was steered by.
+        left_out: images of it of groups that one of the two has learned from or was steered by.
         settings: those that differ, with both values; none where a run does not have it.
         notes: what should be known, in sentences.
     """
@@ -47,7 +48,7 @@ def compare(
     metric: str = "accuracy",
     report: Report = silent,
 ) -> Pairing:
-    """Lets two runs answer today's test part, as far as neither has seen it.
+    """Lets two runs answer today's test part, as far as neither has seen it or a copy of it.
 
     Args:
         project: whose runs they are.
@@ -64,8 +65,8 @@ def compare(
     held = material.gather(project, report=report)
     test = held.test
     known = [seen(project, run_id) for run_id in (first, second)]
-    spoiled = set[int]().union(*(ids or () for ids in known))
-    kept = np.array([key not in spoiled for key in test.ids.tolist()], dtype=bool)
+    spoiled = _groups(project, set[int]().union(*(ids or () for ids in known)))
+    kept = ~np.isin(test.groups, spoiled)
     notes = [
         f"What {run_id} learned from elsewhere is not known here."
         for run_id, ids in zip((first, second), known, strict=True)
@@ -82,8 +83,8 @@ def compare(
     if readable.sum() < _FEWEST:
         raise TrainingError(
             f"{int(readable.sum())} labeled images are left that neither {first} nor {second} has "
-            f"learned from (the test part holds {len(test):,}). Label more of the reserve, or make "
-            "a test part with `labelloop split`, then train both again."
+            f"learned from, nor from a copy (the test part holds {len(test):,}). Label more of the "
+            "reserve, or make a test part with `labelloop split`, then train both again."
         )
     found = comparison.compare(
         answers[0][readable],
@@ -113,8 +114,15 @@ def seen(project: Project, run_id: str) -> set[int] | None:
     if not (home / runs.ROWS).exists():
         return None
     facts = runs.read(project, run_id, runs.FACTS)
-    held = material.load(project, home, facts["material"])
+    held = material.load(home, facts["material"])
     return set(np.concatenate([held.train.ids, held.validation.ids]).tolist())
+
+
+def _groups(project: Project, ids: set[int]) -> list[int]:
+    """The groups of these images as they are today; what is quarantined has none."""
+    with project.catalog.read() as connection:
+        found = image_rows.groups_of(connection, sorted(ids))
+    return sorted({group for group in found.values() if group is not None})
 
 
 def differing(project: Project, first: str, second: str) -> dict[str, tuple[Any, Any]]:

@@ -83,6 +83,7 @@ def judge(
     seed: int,
     kinds: Sequence[str] | None = None,
     ids: NDArray[np.int64] | None = None,
+    groups: NDArray[np.integer[Any]] | None = None,
     report: Report = silent,
 ) -> Robustness:
     """Judges a model on images as they are and under each corruption and severity.
@@ -98,6 +99,8 @@ def judge(
         seed: of the changes.
         kinds: of `CORRUPTIONS`; all when None.
         ids: (N,) of the images, so that each is changed alike in any selection; rows when None.
+        groups: (N,) images with the same number belong together, and intervals rest on groups;
+            each on its own when None.
         report: told of the images done.
 
     Raises:
@@ -127,12 +130,13 @@ def judge(
             f"Robustness takes each of the {n:,} judged images once; {int((seen == 0).sum()):,} "
             f"did not come and {int((seen > 1).sum()):,} came more than once."
         )
-    clean = intervals.proportion(right[0])
+    members = intervals.members_of(groups)
+    clean = intervals.proportion_of_groups(right[0], members)
     found = tuple(
-        Corrupted(*way, intervals.proportion(own), _drop(right[0], own))
+        Corrupted(*way, intervals.proportion_of_groups(own, members), _drop(right[0], own, members))
         for way, own in zip(ways, right[1:], strict=True)
     )
-    return Robustness(n, clean, _mean(right[1:]), found, _sentences(clean, found))
+    return Robustness(n, clean, _mean(right[1:], members), found, _sentences(clean, found))
 
 
 def _right(logits: NDArray[np.float64], truth: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
@@ -141,17 +145,36 @@ def _right(logits: NDArray[np.float64], truth: NDArray[np.integer[Any]]) -> NDAr
     return np.asarray(((logits >= 0) == (truth == 1)).all(axis=1))
 
 
-def _drop(clean: NDArray[np.bool_], changed: NDArray[np.bool_]) -> Figure:
+def _drop(
+    clean: NDArray[np.bool_], changed: NDArray[np.bool_], members: NDArray[np.int64] | None
+) -> Figure:
     n, lost, won = len(clean), int((clean & ~changed).sum()), int((changed & ~clean).sum())
-    return Figure((lost - won) / n, n, intervals.paired_difference(lost, won, n))
+    value = (lost - won) / n
+    trials = float(n)
+    if members is not None:
+        loss = clean.astype(np.float64) - changed - value
+        apart, together = float(loss @ loss), _squares(loss, members)
+        most = intervals.effective(np.ones(n), members)
+        trials = min(most, n * apart / together) if together > 0 else most
+    scale = trials / n
+    return Figure(value, n, intervals.paired_difference(lost * scale, won * scale, trials))
 
 
-def _mean(right: NDArray[np.bool_]) -> Figure:
+def _mean(right: NDArray[np.bool_], members: NDArray[np.int64] | None) -> Figure:
     """Over all ways; the interval is that of images, each of which was judged in every way."""
     shares = right.mean(axis=0)
     n, value = len(shares), float(shares.mean())
-    variance = float(shares.var()) / n
-    return Figure(value, n, intervals.by_variance(value, variance, most=right.size))
+    variance, most = float(shares.var()) / n, float(right.size)
+    if members is not None:
+        variance = _squares(shares - value, members) / n**2
+        most = len(right) * intervals.effective(np.ones(n), members)
+    return Figure(value, n, intervals.by_variance(value, variance, most=most))
+
+
+def _squares(values: NDArray[np.float64], members: NDArray[np.int64]) -> float:
+    """The squares of the groups' sums, added up."""
+    sums = np.bincount(members, weights=values)
+    return float(sums @ sums)
 
 
 def _sentences(clean: Figure, found: Sequence[Corrupted]) -> tuple[str, ...]:

@@ -16,21 +16,20 @@ NAME = "rows.parquet"
 _READ = ["image_id", "group_id", "part", "classes", "weight"]
 
 
-def load(project: Project, folder: Path, about: Mapping[str, Any]) -> Material:
+def load(folder: Path, about: Mapping[str, Any]) -> Material:
     """The material that `freeze` wrote.
 
     Args:
-        project: whose images they are.
         folder: of the run.
         about: `Material.as_json()` of then.
 
     Raises:
-        TrainingError: the file is missing or broken, or a class has gone.
+        TrainingError: the file is missing or broken.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = folder / "rows.parquet"
+    path = folder / NAME
     try:
         table = pq.read_table(path, columns=_READ)  # type: ignore[no-untyped-call]
     except (OSError, pa.ArrowInvalid, KeyError) as error:
@@ -84,7 +83,10 @@ def write(path: Path, rows: Sequence[Row], made: Material, project: Project) -> 
                 [[names[key] for key in row.label.classes] for row in rows],
                 pa.list_(pa.string()),
             ),
-            "weight": pa.array([weight.get(row.label.image_id, 1.0) for row in rows], pa.float64()),
+            "weight": pa.array(
+                [weight.get(row.label.image_id, 1.0 if row.part else 0.0) for row in rows],
+                pa.float64(),
+            ),
         }
     )
     with files.replacing(path) as file:

@@ -1,6 +1,7 @@
 """The labels as they are now, from a snapshot that is made of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,13 +47,16 @@ def gather(project: Project, report: Report) -> tuple[Material, list[Row]]:
             "The balance plan in force leaves no label to learn from. `labelloop balance --clear` "
             "takes it back."
         )
+    out = {row.image_id for row, weight in zip(train, counted, strict=True) if not weight}
+    if out:
+        rows = [replace(row, part="") if row.label.image_id in out else row for row in rows]
+        by_part["train"] = [row for row in by_part["train"] if row.label.image_id not in out]
+        notes = (*notes, f"{len(out):,} labels count nothing under the balance plan: left out.")
     parts = {
         name: _part([row.label for row in held], record.class_ids, record.task)
         for name, held in by_part.items()
     }
-    parts["train"] = Part(
-        parts["train"].ids, parts["train"].targets, parts["train"].groups, counted
-    )
+    parts["train"] = replace(parts["train"], weights=counted[counted > 0])
     made = Material(
         snapshot=snapshot,
         task=record.task,
@@ -136,8 +140,8 @@ def _notes(
     missing = [part for part in STEERS if origins[part] == "none"]
     if missing:
         notes.append(
-            f"Fewer than {LEAST_GROUPS} labels: all are learned from, and there is no "
-            f"{' and no '.join(missing)} part."
+            f"Fewer than {LEAST_GROUPS} labeled groups, where an image and its near-duplicates "
+            f"are one: all are learned from, and there is no {' and no '.join(missing)} part."
         )
     for part in PARTS:
         targets = parts[part].targets

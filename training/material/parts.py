@@ -68,6 +68,7 @@ def _draw(rows: Iterable[Row], parts: Sequence[str], *, seed: int) -> dict[str, 
     """
     found: dict[str, str] = {}
     of_class: dict[int, set[str]] = {}
+    classes: dict[str, set[int]] = {}
     for row in rows:
         if row.part == "train" and parts:
             number = int(_place(row.group, seed) / DRAWN)
@@ -75,14 +76,22 @@ def _draw(rows: Iterable[Row], parts: Sequence[str], *, seed: int) -> dict[str, 
                 found[row.group] = _DRAWN[number]
             for key in row.label.classes:
                 of_class.setdefault(key, set()).add(row.group)
-    for groups in of_class.values():
-        held = sorted(groups, key=lambda group: _place(group, seed))
+                classes.setdefault(row.group, set()).add(key)
+    ordered = [sorted(held, key=lambda group: _place(group, seed)) for held in of_class.values()]
+    for held in ordered:
         if all(group in found for group in held):
             del found[held[-1]]
+    learns = Counter(key for group in classes.keys() - found for key in classes[group])
+    for held in ordered:
         for part in parts:
             left = [group for group in held if group not in found]
-            if len(left) >= _ENOUGH and part not in {found.get(group) for group in held}:
-                found[left[0]] = part
+            if len(left) < _ENOUGH or part in {found.get(group) for group in held}:
+                continue
+            # A group may hold other classes as well, and be the last one of them.
+            spare = (group for group in left if all(learns[key] > 1 for key in classes[group]))
+            if (group := next(spare, None)) is not None:
+                found[group] = part
+                learns.subtract(classes[group])
     return found
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from curation.catalog import provenance
+from curation.catalog import provenance, rounds
 from curation.catalog import runs as run_rows
 from curation.errors import TrainingError
 from curation.workspace import Project
@@ -24,7 +24,7 @@ class Facts:
         labels: by part, then class, images.
         licenses: of the sources of the project's images, as stated; empty for none.
         epochs: of its metrics.jsonl.
-        rounds: whether labels were chosen by models.
+        chosen: labels that it learned from of images that rounds chose, and not at random.
     """
 
     project: Project
@@ -35,7 +35,7 @@ class Facts:
     sizes: dict[str, int] = field(default_factory=dict)
     licenses: tuple[str, ...] = ()
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    rounds: bool = False
+    chosen: int = 0
 
     @property
     def run(self) -> str:
@@ -84,7 +84,6 @@ def gather(project: Project, run_id: str) -> Facts:
             else None
         )
         sources = provenance.of_images(connection, project.id)
-        others = run_rows.every(connection, project.id)
     if row["project_id"] != project.id or row["state"] != "done":
         state = row["state"] if row["project_id"] == project.id else "another project's"
         raise TrainingError(
@@ -98,14 +97,29 @@ def gather(project: Project, run_id: str) -> Facts:
         header=snapshot["header"] if snapshot else {},
         licenses=tuple(source.license for source in sources),
         epochs=runs.read_epochs(project, run_id),
-        rounds=any("-round-" in other["id"] for other in others),
     )
-    _count(found)
+    found.chosen = len(_count(found) & _chosen(project))
     return found
 
 
-def _count(found: Facts) -> None:
-    """Labels of each part, from the rows that were frozen with the run."""
+def _chosen(project: Project) -> set[int]:
+    """The images that rounds chose for what a model made of them."""
+    with project.catalog.read() as connection:
+        return {
+            row.image_id
+            for one in rounds.every(connection, project.id)
+            if one.record.get("strategy") != "random"
+            for row in rounds.ledger(connection, one.id, queue="batch")
+        }
+
+
+def _count(found: Facts) -> set[int]:
+    """Counts the labels of each part, from the rows that were frozen with the run.
+
+    Returns:
+        The images that it learned from.
+    """
+    learned: set[int] = set()
     home = runs.folder(found.project, found.run)
     if (home / frozen.NAME).exists():
         held = frozen.load(home)
@@ -115,12 +129,16 @@ def _count(found: Facts) -> None:
             part = _HALVES.get(half, half)
             found.labels[part] = Counter(name for row in rows for name in names(row.classes))
             found.sizes[part] = len(rows)
+        learned.update(row.image_id for row in held.train)
     elif (home / runs.ROWS).exists():
         import pyarrow.parquet as pq
 
         file = pq.ParquetFile(home / runs.ROWS)  # type: ignore[no-untyped-call]
-        for batch in file.iter_batches(columns=["part", "classes"]):  # type: ignore[no-untyped-call]
+        for batch in file.iter_batches(columns=["image_id", "part", "classes"]):  # type: ignore[no-untyped-call]
             columns = batch.to_pydict()
-            for part, classes in zip(columns["part"], columns["classes"], strict=True):
+            for key, part, classes in zip(*columns.values(), strict=True):
+                if part == "train":
+                    learned.add(key)
                 found.labels.setdefault(part, Counter()).update(classes)
                 found.sizes[part] = found.sizes.get(part, 0) + 1
+    return learned

@@ -44,7 +44,7 @@ def figures(found: Facts) -> Iterator[Block]:
     judged_on = found.about.get("judged_on", "reserve")
     yield Paragraph(
         f"Judged {_JUDGED.get(judged_on, f'on {judged_on}')}. Intervals hold the true value in 95 "
-        "of 100 cases."
+        f"of 100 cases.{_together(found.metrics)}"
     )
     validation = found.figures(found.about.get("validation", {}))
     beside = bool(validation) and judged_on not in {"validation", "nothing"}
@@ -61,6 +61,16 @@ def figures(found: Facts) -> Iterator[Block]:
     yield Grid(head, tuple(rows))
     if notes := found.metrics.get("notes"):
         yield Bullets(tuple(notes))
+
+
+def _together(metrics: dict[str, Any]) -> str:
+    """What is said of images that belong together; empty where none do."""
+    if "groups" not in metrics:
+        return ""
+    return (
+        f" The {metrics['n']:,} images are {metrics['groups']:,} groups of images that belong "
+        "together, such as copies; intervals rest on the groups."
+    )
 
 
 def classes(found: Facts) -> Iterator[Block]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from curation.card.blocks import Block, Bullets, Grid, Paragraph
 from training.model_card.facts import Facts
+from training.model_card.measured import said
 
 FEW = 30
 """Labels below which a class is small, as in the data card."""
@@ -46,16 +47,19 @@ def _limits(found: Facts) -> Iterator[str]:
     if found.about.get("judged_on") == "validation":
         yield "There was no test part, so that its figures flatter it."
     weak = [
-        f"{one['class']} ({100 * one['recall']['value']:.0f} %)"
-        for one in found.metrics.get("per_class", [])
-        if one["recall"]["value"] is not None and one["recall"]["value"] < 0.5
+        f"{name} (it finds {said('recall', recall)} of {recall['n']:,} images)"
+        for name, recall in (
+            (one["class"], one["recall"]) for one in found.metrics.get("per_class", [])
+        )
+        if recall["value"] is not None and recall["ci"][1] < 0.5
     ]
     if weak:
         yield f"It misses more than half of: {', '.join(weak)}."
-    if found.rounds:
+    if found.chosen:
         yield (
-            "Most labels that it learned from were chosen by models: their shares of classes are "
-            "not those of the whole."
+            f"{found.chosen:,} of the {found.sizes['train']:,} labels that it learned from are of "
+            "images that rounds chose, and not at random: their shares of classes are not those of "
+            "the whole."
         )
     if "robustness" not in found.about:
         yield "How it bears blur, noise and other light is not known."

@@ -95,6 +95,7 @@ def cross_validate(
         f"{session.percent(one['accuracy'])}"
         for one in result["folds"]
     ]
+    lines += [f"  {note}" for note in result["notes"]]
     session.show(result, as_json=as_json, lines=lines)
 
 

@@ -59,26 +59,22 @@ def train(
     project = session.project(workspace)
     given = training.read_settings(settings, set_ or [])
     with session.progress() as report:
-        if prepare:
-            result = training.prepare(
-                project, kind=kind, settings=given, minutes=minutes, seed=seed, report=report
-            )
-        else:
-            result = training.train(
-                project,
-                kind=kind,
-                settings=given,
-                minutes=minutes,
-                seed=seed,
-                processes=processes,
-                fresh=fresh,
-                report=report,
-            )
+        result = (training.prepare if prepare else training.train)(
+            project,
+            kind=kind,
+            settings=given,
+            minutes=minutes,
+            seed=seed,
+            processes=processes,
+            fresh=fresh,
+            report=report,
+        )
     found = lines(result)
     if prepare:
+        each = f"--nproc-per-node {max(2, processes)}"
         found += [
             "Train it with torchrun on every machine, for instance",
-            f"  {result['command'].replace('torchrun', 'torchrun --nproc-per-node 2', 1)}",
+            f"  {result['command'].replace('torchrun', f'torchrun {each}', 1)}",
             "and then give this command again without --prepare.",
         ]
     session.show(result, as_json=as_json, lines=found)

@@ -83,6 +83,10 @@ def _train(project: Project, arguments: dict[str, Any], report: Report) -> dict[
         kind=arguments.get("kind", "auto"),
         settings=arguments.get("settings"),
         minutes=arguments.get("minutes"),
+        seed=arguments.get("seed"),
+        processes=int(arguments.get("processes", 1)),
+        # The newest run of when it was asked for: done again after a crash, the job goes on.
+        fresh=arguments.get("fresh", False),
         report=report,
     )
     return {"run": found["run"], "metrics": found["metrics"]}

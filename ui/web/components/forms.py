@@ -103,6 +103,8 @@ def start_round(project: Project, found: rounds.Defaults) -> None:
 
 def start_training(project: Project, labels: int) -> None:
     """Asks for the kind of model; everything else is chosen from the labels and the machine."""
+    found = models.every(project)
+    fresh = False
     with st.form("start-training"):
         st.markdown(f"**Train a model on {wording.counted(labels, 'label')}**")
         kind, minutes, button = st.columns([3, 1.4, 1.6], vertical_alignment="bottom")
@@ -115,10 +117,18 @@ def start_training(project: Project, labels: int) -> None:
             value=40,
             help="How long fine-tuning may take on this machine; heads take seconds.",
         )
+        if any(row["state"] == "running" for row in found):
+            fresh = st.checkbox(
+                "Take the labels as they are now",
+                help="Otherwise a training that was interrupted goes on with its own labels.",
+            )
         if button.form_submit_button(
             "Train", type="primary", icon=":material/play_arrow:", width="stretch"
         ):
-            jobs.ask(project, "train", {"kind": chosen, "minutes": int(most)})
+            asked: dict[str, object] = {"kind": chosen, "minutes": int(most)}
+            if fresh:
+                asked["fresh"] = found[0]["id"]
+            jobs.ask(project, "train", asked)
             st.rerun()
 
 

@@ -37,8 +37,10 @@ def show(project: Project, found: Sequence[dict[str, Any]]) -> None:
     details = models.details(project, run_id)
     for finding in details.found["diagnosis"]:
         st.warning(f"{finding['says']} {finding['next_step']}", icon=":material/lightbulb:")
-    if details.found["says"]:
+    if details.found["says"] and details.found["state"] == "failed":
         st.error(details.found["says"], icon=":material/error:")
+    elif details.found["says"]:
+        st.info(details.found["says"], icon=":material/info:")
     _champion(project, details.found)
     result, classes, curve, slices, settings = st.tabs(
         ["Result", "Classes", "Curve", "Slices", "Settings"]
@@ -56,7 +58,7 @@ def show(project: Project, found: Sequence[dict[str, Any]]) -> None:
             title = f"Run {run_id}: {wording.counted(details.found['epochs'], 'epoch')}"
             charts.show(charts.training_curve(details.curve, title=title), key="model-curve")
         else:
-            st.caption("A head is solved exactly, so it has no curve.")
+            st.caption(details.no_curve)
     with slices:
         if len(details.slices):
             st.dataframe(details.slices, hide_index=True, width="stretch")

@@ -37,8 +37,9 @@ class Details:
     Attributes:
         found: as `labelloop models show --json`.
         per_class: columns class, precision, recall, f1, auroc and n.
-        confusion: counts, true classes as rows; empty for several labels an image.
+        confusion: counts, the run's own classes as rows; empty for several labels an image.
         curve: see `curve`.
+        no_curve: why that is empty; empty where it is not.
         settings: columns setting, value.
         slices: columns slice, n, and a column for each figure.
     """
@@ -47,6 +48,7 @@ class Details:
     per_class: pd.DataFrame
     confusion: pd.DataFrame
     curve: pd.DataFrame
+    no_curve: str
     settings: pd.DataFrame
     slices: pd.DataFrame
 
@@ -123,12 +125,15 @@ def details(project: Project, run_id: str) -> Details:
     from training import runs
 
     found = training.show(project, run_id)
-    metrics = found["metrics"]
+    with project.catalog.read() as connection:
+        about = run_rows.get(connection, run_id)["about"]
+    metrics, epochs = found["metrics"], runs.read_epochs(project, run_id)
     return Details(
         found=found,
         per_class=rounds.per_class(metrics.get("per_class") or []),
-        confusion=rounds.confusion(metrics.get("confusion") or [], project.record),
-        curve=curve(runs.read_epochs(project, run_id)),
+        confusion=_confusion(metrics),
+        curve=curve(epochs),
+        no_curve="" if epochs else _no_curve(found, imported="imported" in about),
         settings=pd.DataFrame(
             [(name, str(value)) for name, value in found["settings"].items()],
             columns=["setting", "value"],
@@ -137,15 +142,32 @@ def details(project: Project, run_id: str) -> Details:
     )
 
 
+def _confusion(metrics: dict[str, Any]) -> pd.DataFrame:
+    """With the classes of the run: the project may have others by now."""
+    counts = metrics.get("confusion") or []
+    names = [one["class"] for one in metrics.get("per_class") or []]
+    if metrics.get("task") == "multi-label" or not counts:
+        return pd.DataFrame()
+    return pd.DataFrame(counts, index=names, columns=names)
+
+
+def _no_curve(found: dict[str, Any], *, imported: bool) -> str:
+    if imported:
+        return "It was trained elsewhere: how it learned is not known here."
+    if found["state"] == "running":
+        return "No epoch is finished yet."
+    if found["state"] != "done":
+        return "It ended before its first epoch was finished."
+    if found["kind"] == "head":
+        return "A head is solved exactly, so it has no curve."
+    return "No epochs were kept of it."
+
+
 def _slices(found: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"slice": f"{row['column']} = {row['value'] or 'empty'}", "images": row["n"]}
-            | {
-                name: rounds.cell(row["metrics"].get(key))
-                for key, name in FIGURES.items()
-                if row.get("metrics")
-            }
+            | {name: rounds.cell(row.get(key)) for key, name in FIGURES.items()}
             for row in found
         ]
     )
