@@ -109,6 +109,21 @@ def test_forecast__same_seed_same_band() -> None:
     assert (one.band == other.band).all()
 
 
+def test_forecast__copies_make_no_band_narrower() -> None:
+    rng = np.random.default_rng(0)
+    sizes, right = np.array([50.0, 100, 200]), rng.uniform(size=(2, 3, 80)) < 0.8
+    once, copied = (
+        of_answers(sizes, np.repeat(right, times, axis=2), groups=np.repeat(np.arange(80), times))
+        for times in (1, 3)
+    )
+    one, other = (
+        forecast.forecast(curve, rng=np.random.default_rng(3)) for curve in (once, copied)
+    )
+    assert other.now.n == 3 * one.now.n
+    assert other.now.ci == pytest.approx(one.now.ci)
+    assert other.gain.ci == pytest.approx(one.gain.ci)
+
+
 def test_forecast__too_few_sizes_or_draws() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(TrainingError, match=r"at least 3 training sizes.*there are 2 sizes"):

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from curation.catalog import rounds
 from curation.catalog import runs as run_rows
 from curation.errors import InputError, NotFound, TrainingError
+from curation.records import LedgerRow
 from curation.workspace import Project
 from tests import trained
-from training import model_card, runs
+from training import material, model_card, runs
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,45 @@ def test_write__says_what_is_not_known(shop: Project, tmp_path: Path) -> None:
     assert "No metadata column divides" in text
     assert "64 x 64 pixels" in text
     assert "Nothing was found wrong" not in text
+
+
+def test_write__weak_classes_only_where_that_can_be_told(shop: Project, tmp_path: Path) -> None:
+    with shop.catalog.write() as connection:
+        metrics = run_rows.get(connection, trained.MLP)["metrics"]
+        dress, sneaker = metrics["per_class"]
+        told = {"recall": {"value": 0.1, "n": 20, "ci": [0.028, 0.301]}, "support": 20}
+        few = {"recall": {"value": 0.0, "n": 3, "ci": [0.0, 0.561]}, "support": 3}
+        per_class = [{**dress, **told}, {**sneaker, **few}]
+        run_rows.update_run(
+            connection,
+            trained.MLP,
+            metrics={**metrics, "n": 23, "groups": 21, "per_class": per_class},
+        )
+    (path,) = model_card.write(shop, trained.MLP, tmp_path / "mlp.md")
+    text = path.read_text(encoding="utf-8").replace("\\", "")
+    assert "of: dress (it finds 10.0 % (2.8 to 30.1) of 20 images)." in text
+    assert "The 23 images are 21 groups of images that belong together" in text
+
+
+def test_write__counts_the_labels_that_rounds_chose(shop: Project, tmp_path: Path) -> None:
+    with shop.catalog.read() as connection:
+        about = run_rows.get(connection, trained.HEAD)["about"]["material"]
+    held = material.load(runs.folder(shop, trained.HEAD), about)
+    before = tmp_path / "before.md"
+    model_card.write(shop, trained.HEAD, before)
+    assert "rounds chose" not in before.read_text(encoding="utf-8")
+    learned = held.train.ids.tolist()
+    asked = {"max-herding": [*learned[:3], int(held.test.ids[0])], "random": learned[3:9]}
+    with shop.catalog.write() as connection:
+        for strategy, ids in asked.items():
+            one = rounds.start(connection, shop.id, {})
+            rows = [LedgerRow(key, "batch", rank) for rank, key in enumerate(ids)]
+            rounds.plan(connection, shop.id, one.id, rows)
+            rounds.note(connection, one.id, {"strategy": strategy})
+    after = tmp_path / "after.md"
+    model_card.write(shop, trained.HEAD, after)
+    wanted = f"3 of the {len(learned)} labels that it learned from are of images that rounds chose"
+    assert wanted in after.read_text(encoding="utf-8")
 
 
 def test_write__the_purpose_in_own_words_and_again(shop: Project, tmp_path: Path) -> None:

@@ -359,7 +359,7 @@ def test_run__patience_keeps_the_best_epoch(rows: Rows, tmp_path: Path, weights:
 
 def test_run__loss_that_is_no_number(rows: Rows, tmp_path: Path, weights: Path) -> None:
     wild = replace(QUICK, backbone_learning_rate=1e3, head_learning_rate=1e3)
-    with pytest.raises(TrainingError, match="no model. Lower backbone-learning-rate, now 1000"):
+    with pytest.raises(TrainingError, match=r"no model\. Lower backbone-learning-rate, now 1000"):
         train(rows, tmp_path / "at-once", weights, settings=wild)
     assert not (tmp_path / "at-once" / trainer.MODEL).exists()
     # Rising over four epochs of one step each, the rate does its harm only later.

@@ -154,6 +154,7 @@ def _fine_tune(bench: Bench, settings: FineTuneSettings, report: Report) -> Iter
         seed=bench.seed,
         folder=folder(bench, settings),
         class_weight=material.class_weight,
+        weights=Path(settings.weights) if settings.weights else None,
         report=report,
     ):
         if epoch.validation:
