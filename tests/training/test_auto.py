@@ -161,7 +161,7 @@ def test_choose__what_the_project_prefers_decides_on_no_kind() -> None:
     chosen = choose("auto", **FASHION, preferred=preferred)
     assert isinstance(chosen.settings, FineTuneSettings)
     assert (chosen.settings.sampling, chosen.settings.layer_decay) == ("weighted", 0.75)
-    assert reason(chosen, "backbone") == "backbone vit_tiny_patch16_224: mine."
+    assert reason(chosen, "backbone vit") == "backbone vit_tiny_patch16_224: mine."
     asked = choose("auto", **FASHION, preferred=preferred, asked={"sampling": "plain"})
     assert asked.settings.sampling == "plain"
     assert isinstance(

@@ -152,6 +152,7 @@ def evaluate(work: Work) -> Done:
         work.targets([row.classes for row in rows]),
         work.project.record.classes,
         rng=work.rng("evaluate"),
+        groups=np.array([row.group_id for row in rows], dtype=np.int64),
     ).as_json()
     run_id = work.result("train")["run"]
     run_files.save_metrics(work.project, run_id, metrics)

@@ -232,6 +232,7 @@ def _judge(project: Project, run_id: str, report: Report) -> tuple[dict[str, Any
         held.test.targets[readable],
         held.classes,
         rng=np.random.default_rng([project.record.seed, *_STREAM]),
+        groups=held.test.groups[readable],
     ).as_json()
     says = "Made elsewhere: whether it learned from images of this test part is not known."
     return metrics, {"judged_on": held.origins["test"], "says": says}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,6 +18,7 @@ from curation.errors import TrainingError
 from curation.workspace import Project
 from training import calibration, evaluation
 from training.calibration import to_probabilities
+from training.material import Part
 from training.settings import from_json
 from training.tuning import bench
 from training.tuning.study import Study
@@ -125,8 +127,8 @@ def judge(study: Study) -> dict[str, Any]:
     kept = _kept(study)
     if kept is None:
         return {}
-    logits, truth = _logits(study, kept, "validation")
-    return _figures(study, to_probabilities(logits, task=study.bench.material.task), truth)
+    logits, held = _logits(study, kept, "validation")
+    return _figures(study, to_probabilities(logits, task=study.bench.material.task), held)
 
 
 def open_test(project: Project, study: Study) -> dict[str, Any]:
@@ -167,12 +169,14 @@ def open_test(project: Project, study: Study) -> dict[str, Any]:
     for kind in study.kinds:
         of_kind = study.trials(kind)
         of_kind.set_user_attr("test-opened", of_kind.user_attrs.get("test-opened", 0) + 1)
-    held, answers = _logits(study, kept, "validation")
-    temperature = calibration.fit_temperature(held, answers, task=material.task).temperature
-    logits, truth = _logits(study, kept, "test")
+    steering, held = _logits(study, kept, "validation")
+    temperature = calibration.fit_temperature(
+        steering, held.targets, task=material.task
+    ).temperature
+    logits, tested = _logits(study, kept, "test")
     p = to_probabilities(logits, task=material.task, temperature=temperature)
     found = {"opened": opened, "kind": kept.kind, "trial": kept.trial}
-    found["metrics"] = _figures(study, p, truth)
+    found["metrics"] = _figures(study, p, tested)
     path = study.home / _OPENINGS
     files.write_json(path, [*openings(study), found])
     return found
@@ -211,12 +215,17 @@ def _kept(study: Study) -> _Kept | None:
     return _Kept(kind, trial.number, note["settings"], study.home / f"{kind}.safetensors")
 
 
-def _logits(study: Study, kept: _Kept, part: str) -> tuple[Any, Any]:
+def _logits(study: Study, kept: _Kept, part: str) -> tuple[NDArray[np.float64], Part]:
     held = study.bench.material.part(part)
     settings = from_json(kept.settings)
-    return bench.answers(study.bench, settings, kept.path, held), held.targets
+    return bench.answers(study.bench, settings, kept.path, held), held
 
 
-def _figures(study: Study, p: Any, truth: Any) -> dict[str, Any]:
-    rng = np.random.default_rng([study.facts["seed"], _STREAM])
-    return evaluation.evaluate(p, truth, study.bench.material.classes, rng=rng).as_json()
+def _figures(study: Study, p: NDArray[np.float64], held: Part) -> dict[str, Any]:
+    return evaluation.evaluate(
+        p,
+        held.targets,
+        study.bench.material.classes,
+        rng=np.random.default_rng([study.facts["seed"], _STREAM]),
+        groups=held.groups,
+    ).as_json()
