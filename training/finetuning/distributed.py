@@ -230,9 +230,6 @@ def launch(project: Project, run_id: str, *, processes: int, report: Report = si
         # A folder from where the command was given may hold modules of the same names.
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": str(max(1, usable_cores() // processes)),
-        # Threads that spin while they wait take the cores from those that are waited for: beside
-        # other work, steps of lite0 on two cores took ten times as long.
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
     failed: dict[str, str] = {}
     with (
