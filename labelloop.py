@@ -21,12 +21,15 @@ from ui import agreement as _agreement
 from ui import auditing as _auditing
 from ui import augmenting as _augmenting
 from ui import balancing as _balancing
+from ui import classes as _classes
 from ui import explaining as _explaining
 from ui import exporting as _exporting
 from ui import findings as _findings
 from ui import frames as _frames
+from ui import guiding as _guiding
 from ui import judging as _judging
 from ui import models as _models
+from ui import people as _people
 from ui import splitting as _splitting
 from ui import training as _training
 from ui import tuning as _tuning
@@ -58,6 +61,7 @@ def create(
     target: str = "",
     seconds_per_label: float = 4.0,
     guidelines: str | Path | None = None,
+    none_of_these: str = "",
 ) -> "Project":
     """A new project, in a workspace that is made if the folder is none yet.
 
@@ -69,6 +73,7 @@ def create(
         target: the goal, as in `balanced-accuracy=0.92`.
         seconds_per_label: what one label costs.
         guidelines: a Markdown file that annotators are shown.
+        none_of_these: name of a class that stands for none of the others; empty for no such class.
     """
     made = _wiring.create_project(
         Path(workspace),
@@ -78,6 +83,7 @@ def create(
         target=target,
         seconds_per_label=seconds_per_label,
         guidelines=Path(guidelines) if guidelines else None,
+        none_of_these=none_of_these,
     )
     return Project(made)
 
@@ -101,6 +107,32 @@ class Project:
     def classes(self) -> tuple[str, ...]:
         """The classes, in their order."""
         return self._project.record.classes
+
+    def class_table(self) -> "pd.DataFrame":
+        """One row per class in their order: class, kind, labels, former_names."""
+        import pandas as pd
+
+        return pd.DataFrame(_classes.show(self._project)["classes"])
+
+    def add_classes(self, names: Sequence[str], *, none: bool = False) -> dict[str, Any]:
+        """Adds classes behind those there are; `none` for one that means none of the others."""
+        return self._changed(_classes.add(self._project, names, none=none))
+
+    def rename_class(self, old: str, new: str) -> dict[str, Any]:
+        """Gives a class another name; labels, answers and models stay."""
+        return self._changed(_classes.rename(self._project, old, new))
+
+    def merge_classes(self, names: Sequence[str], *, into: str) -> dict[str, Any]:
+        """Makes several classes one; it cannot be undone."""
+        return self._changed(_classes.merge(self._project, names, into=into))
+
+    def move_class(self, name: str, place: int) -> dict[str, Any]:
+        """Puts a class at another place of the order, counted from 1."""
+        return self._changed(_classes.move(self._project, name, place))
+
+    def _changed(self, result: dict[str, Any]) -> dict[str, Any]:
+        self._project = _workspaces.project(self._project.workspace, self.name)
+        return result
 
     def status(self) -> dict[str, Any]:
         """Where the project stands: counts, classes, rounds, the next step."""
@@ -159,13 +191,65 @@ class Project:
             self._project, strategy=strategy, budget=budget, reserve=reserve, report=report
         )
 
+    def send(
+        self, images: Sequence[str] = (), *, count: int = 50, report: Report = silent
+    ) -> dict[str, Any]:
+        """Sends images of a project of boxes to people: by name, or so many at random."""
+        return _wiring.send(self._project, images, count=count, report=report)
+
     def pull(self) -> dict[str, Any]:
         """Brings in what people have answered since the last time."""
         return _wiring.pull(self._project)
 
+    def guidelines(self) -> str:
+        """What annotators are told, as Markdown whose pictures are seen from the workspace."""
+        return str(_guiding.show_guidelines(self._project)["guidelines"])
+
+    def set_guidelines(self, file: str | Path) -> dict[str, Any]:
+        """Tells annotators what this Markdown file says, with its pictures."""
+        return self._changed(_guiding.set_guidelines(self._project, Path(file)))
+
+    def annotators(self) -> dict[str, Any]:
+        """What each annotator did, how fast, and how often the others agree."""
+        return _people.list_people(self._project)
+
+    def annotator(self, name: str) -> dict[str, Any]:
+        """The same of one, and how they find each class."""
+        return _people.show_person(self._project, name)
+
     def agreement(self) -> dict[str, Any]:
         """How far people agree beyond chance: Krippendorff, Fleiss, Cohen, with intervals."""
         return _agreement.agree(self._project)
+
+    def consensus(
+        self, method: str = "", *, dry_run: bool = False, report: Report = silent
+    ) -> dict[str, Any]:
+        """Chooses how several answers become one label, and settles every image anew by it.
+
+        Args:
+            method: majority, dawid-skene or crowdlab; the one in force if empty.
+            dry_run: only say how many labels would change.
+            report: told of the progress.
+
+        Returns:
+            As `labelloop label consensus --json`.
+        """
+        return _agreement.choose_consensus(self._project, method, dry_run=dry_run, report=report)
+
+    def import_answers(
+        self, table: str | Path, *, strict: bool = False, report: Report = silent
+    ) -> dict[str, Any]:
+        """Brings in answers that were collected elsewhere, one row of a CSV each.
+
+        Args:
+            table: columns image, worker, answer and perhaps time, in usual spellings.
+            strict: refuse the file if a row cannot be used.
+            report: told of the progress.
+
+        Returns:
+            As `labelloop label import --json`.
+        """
+        return _agreement.import_answers(self._project, Path(table), strict=strict, report=report)
 
     def images(self, *, status: str = "any", label: str = "") -> "pd.DataFrame":
         """One row per image: name, state, label, prediction, confidence, reserve, metadata.
@@ -328,7 +412,7 @@ class Project:
             fresh: do not go on with the same training that was interrupted.
             report: told of the progress.
         """
-        return _training.train(
+        found = _training.train(
             self._project,
             kind=kind,
             settings=settings,
@@ -338,6 +422,8 @@ class Project:
             fresh=fresh,
             report=report,
         )
+        _training.answered(self._project, found["run"])
+        return found
 
     def tune(
         self,
@@ -676,6 +762,7 @@ class Project:
         top: int = 0,
         probabilities: bool = False,
         exact: bool = False,
+        retry_rejected: bool = False,
         report: Report = silent,
     ) -> dict[str, Any]:
         """Writes what a model says of each image; an interrupted call is gone on with.
@@ -687,6 +774,7 @@ class Project:
             top: also the so many likeliest classes.
             probabilities: also those of all classes.
             exact: in fp32 torch, whatever is faster.
+            retry_rejected: looks again at images that an earlier call could not read.
             report: told of the progress.
         """
         return _models.predict(
@@ -697,6 +785,7 @@ class Project:
             top=top,
             probabilities=probabilities,
             exact=exact,
+            retry_rejected=retry_rejected,
             report=report,
         )
 

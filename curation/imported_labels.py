@@ -92,24 +92,9 @@ def _put_labels(
 def _follow(
     connection: Connection, project: Project, image_ids: Sequence[int], settle: Settle | None
 ) -> tuple[int, int]:
-    """Makes labels follow from what people answered; boxes from the newest of the answers."""
+    """Makes labels follow from what people answered."""
     before = labels.get(connection, image_ids)
-    if project.record.task == "boxes":
-        version = annotations.newest_version(connection, project.id)
-        rows: list[dict[str, object]] = [
-            {
-                "image_id": image_id,
-                "classes": tuple(sorted({box.class_id for box in drawing.boxes})),
-                "boxes": drawing.boxes,
-                "origin": "people",
-                "confidence": drawing.share,
-                "answers": drawing.answers,
-                "version_id": version,
-            }
-            for image_id, drawing in imported.drawings(connection, image_ids).items()
-        ]
-        labels.put(connection, project.id, rows)
-    elif settle is not None:
+    if settle is not None:
         settle(connection, project, image_ids)
     after = labels.get(connection, image_ids)
     other = [k for k in before.keys() & after.keys() if before[k].classes != after[k].classes]

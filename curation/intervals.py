@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri
+from scipy.special import bdtr, betaincinv, ndtri
 
 LEVEL = 0.95
 
@@ -67,6 +67,27 @@ def proportion(hits: NDArray[np.bool_], weights: NDArray[np.float64] | None = No
     value = float(weights @ hits) / total
     effective = total**2 / float(weights @ weights)
     return Figure(value, n, wilson(value * effective, effective))
+
+
+def median_ranks(n: int, *, level: float = LEVEL) -> tuple[int, int] | None:
+    """Places, from 0, of the sorted values between which the median lies.
+
+    They hold whatever the distribution, since each value is below the median as often as a coin
+    shows heads (Thompson 1936).
+
+    Args:
+        n: values; fewer than 6 bound nothing at 95 %.
+        level: probability of covering at least, 0 to 1.
+
+    Returns:
+        None where so few values bound nothing.
+
+    >>> median_ranks(5), median_ranks(6), median_ranks(100)
+    (None, (0, 5), (39, 60))
+    """
+    below = bdtr(np.arange(n // 2 + 1), n, 0.5)
+    first = int(np.count_nonzero(below <= (1 - level) / 2)) - 1
+    return (first, n - 1 - first) if first >= 0 else None
 
 
 def ratio_of_rates(one: int, other: int, *, level: float = LEVEL) -> tuple[float, float]:

@@ -46,7 +46,8 @@ class Entry(NamedTuple):
         classes: none where the image is unlabeled; empty where somebody looked and found none.
         boxes: of a project of boxes; their labels are `classes`, each once.
         origin: of the label: people, import or propagated; empty where it is unlabeled.
-        confidence: share of the answers that agree, 0 to 1; 0 where it is unlabeled.
+        confidence: how likely the label is right by the method of consensus, 0 to 1, such as the
+            share of the answers that agree; 0 where it is unlabeled.
         split: the part it belongs to, such as train, validation or test; empty for none.
         group: key of the images that must stay together; empty where it was never read.
         metadata: column to value.

@@ -20,7 +20,13 @@ class Target:
 
 @dataclass(frozen=True)
 class ProjectRecord:
-    """One project of a workspace; `classes` in their fixed order, `class_ids` beside them."""
+    """One project of a workspace; `classes` in their fixed order, `class_ids` beside them.
+
+    Attributes:
+        none_of_these: id of the class that stands for none of the others, where there is one.
+        former_names: names that classes had, each with the id of the class it means now.
+        merged: (id, name) of classes that are part of another one now.
+    """
 
     id: int
     name: str
@@ -32,20 +38,43 @@ class ProjectRecord:
     seconds_per_label: float
     guidelines: str
     state: str
+    none_of_these: int | None = None
+    former_names: tuple[tuple[str, int], ...] = ()
+    merged: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def ids_by_name(self) -> dict[str, int]:
+        """Class ids by all names that mean one of the classes, former ones included."""
+        return dict(self.former_names) | dict(zip(self.classes, self.class_ids, strict=True))
 
     def class_names(self, ids: list[int] | tuple[int, ...]) -> tuple[str, ...]:
-        """The names of these class ids, in the order given."""
-        names = dict(zip(self.class_ids, self.classes, strict=True))
+        """The names of these class ids, in the order given; a merged class has its own yet."""
+        names = dict(self.merged) | dict(zip(self.class_ids, self.classes, strict=True))
         return tuple(names[i] for i in ids)
 
     def ids_of(self, names: list[str] | tuple[str, ...]) -> tuple[int, ...]:
-        """The ids of these class names, in the order given.
+        """The ids of these class names, or former names, in the order given.
 
         Raises:
             KeyError: a name is none of the project's classes.
         """
-        ids = dict(zip(self.classes, self.class_ids, strict=True))
+        ids = self.ids_by_name
         return tuple(ids[name] for name in names)
+
+    def current_names(self, names: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+        """What classes of these names are called now; unknown names stay as they are."""
+        now = dict(zip(self.class_ids, self.classes, strict=True))
+        ids = self.ids_by_name
+        return tuple(now[ids[name]] if name in ids else name for name in names)
+
+    def renamed(self, names: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+        """What a model's classes are called now; those that were merged since keep their names."""
+        gone = {name for _, name in self.merged}
+        now = tuple(name if name in gone else self.current_names((name,))[0] for name in names)
+        return tuple(
+            name if now.count(one) > 1 and name not in self.classes else one
+            for name, one in zip(names, now, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +190,26 @@ class ReserveProgress:
 class RemoteAnswer:
     """One annotation as it stands in Label Studio now, read into our words.
 
-    `queue`: the one it was given in; an answer in the correction queue decides the label.
+    Attributes:
+        state: `unsure` asks for a second opinion and names no class; no label follows from it.
+        queue: the one it was given in; an answer in the correction queue decides the label.
+        boxes: what was drawn; None where the task is not `boxes`.
+        unsure: a second opinion is asked for, whatever is answered.
     """
 
     remote_id: int
     image_id: int
     remote_user_id: int
-    state: Literal["answered", "skipped", "deleted"]
+    state: Literal["answered", "unsure", "skipped", "deleted"]
     classes: tuple[int, ...]
     seconds: float | None
     prelabel: Literal["none", "accepted", "corrected"]
     model_version: str
     updated_at: str
     queue: Queue | None = None
+    boxes: tuple[Box, ...] | None = None
+    unsure: bool = False
+    comment: str = ""
 
 
 @dataclass(frozen=True)

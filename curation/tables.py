@@ -140,8 +140,15 @@ def normal_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).replace("\\", "/").removeprefix("./")
 
 
-def open_table(path: Path, *, need_labels: bool = False) -> Table:
+def open_table(
+    path: Path, *, need_labels: bool = False, image_columns: Sequence[str] = IMAGE_COLUMNS
+) -> Table:
     """Understands a table's delimiter and columns.
+
+    Args:
+        path: the file.
+        need_labels: refuse a table without a column of labels.
+        image_columns: names of the column that names images, the likeliest first.
 
     Raises:
         InputError: it is missing, empty, not text, or has no column that names images.
@@ -165,13 +172,13 @@ def open_table(path: Path, *, need_labels: bool = False) -> Table:
     named = [column for column in columns if column]  # nor do spreadsheets name empty columns
     if len(set(named)) < len(named):
         raise InputError(f"{path}, line 1: a column stands twice in {', '.join(columns)}.")
-    image = _first(columns, IMAGE_COLUMNS)
+    image = first_column(columns, image_columns)
     if image is None:
         raise InputError(
             f"{path}, line 1: no column names the images. Found: {', '.join(columns)}. "
-            f"Name it one of {', '.join(IMAGE_COLUMNS)}."
+            f"Name it one of {', '.join(image_columns)}."
         )
-    label = _first(columns, LABEL_COLUMNS)
+    label = first_column(columns, LABEL_COLUMNS)
     if need_labels and label is None:
         raise InputError(
             f"{path}, line 1: no column holds labels. Found: {', '.join(columns)}. "
@@ -191,6 +198,7 @@ def open_table(path: Path, *, need_labels: bool = False) -> Table:
     )
 
 
-def _first(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
+def first_column(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """The first of the wanted names that a table has, as it is spelled there; upper case or not."""
     by_lower = {column.lower(): column for column in columns}
     return next((by_lower[name] for name in wanted if name in by_lower), None)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from curation import manifest, snapshots
-from curation.catalog import Connection, annotations, audit, labels
+from curation.catalog import Connection, annotations, audit, labels, projects
 from curation.catalog import acts as act_rows
 from curation.catalog import images as image_rows
 from curation.catalog import manifest as manifest_rows
@@ -247,8 +247,9 @@ def restore(project: Project, snapshot: Snapshot, *, report: Report = silent) ->
     before = snapshots.create(project, report=report)
     found = Restored(before.id)
     wanted = {entry.name: entry for entry in snapshots.entries(project, snapshot)}
-    ids = dict(zip(project.record.classes, project.record.class_ids, strict=True))
     with project.catalog.write() as connection:
+        # Classes were renamed or merged since, maybe; former names mean what they are now.
+        ids = projects.get(connection, project.id).ids_by_name
         todo = _Todo(annotations.newest_version(connection, project.id), ids)
         for block in manifest_rows.blocks(connection, project.id):
             for row in block:
@@ -274,7 +275,8 @@ def _check(project: Project, snapshot: Snapshot) -> None:
             f"{snapshot.id} holds only a part of the images, so the others would lose their "
             "labels. Restore one that was made without filters; `labelloop snapshot list`."
         )
-    gone = [name for name in snapshot.header["classes"] if name not in project.record.classes]
+    known = project.record.ids_by_name
+    gone = [name for name in snapshot.header["classes"] if name not in known]
     if gone:
         raise InputError(
             f"{snapshot.id} has labels of classes that the project no longer has: "
@@ -307,7 +309,7 @@ class _Todo:
                 self.bare.append(row.image_id)
                 found.unlabeled += 1
             return
-        classes = tuple(sorted(self.class_ids[name] for name in entry.classes))
+        classes = tuple(sorted({self.class_ids[name] for name in entry.classes}))
         boxes = tuple(
             Box(self.class_ids[box.label], box.x, box.y, box.width, box.height)
             for box in entry.boxes

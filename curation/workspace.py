@@ -131,6 +131,7 @@ def create_project(
     seconds_per_label: float = 4.0,
     guidelines: str = "",
     seed: int | None = None,
+    none_of_these: str = "",
 ) -> Project:
     """Adds a project to the workspace in this folder, which is made if it is none yet.
 
@@ -138,7 +139,9 @@ def create_project(
         InputError: the classes cannot be used, or the project's name is taken.
         WorkspaceError: the folder cannot be written.
     """
-    projects.check_classes(class_names)
+    projects.check_classes([*class_names, *filter(None, [none_of_these])])
+    if none_of_these:
+        projects.check_none_of_these(task)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -156,6 +159,7 @@ def create_project(
             seconds_per_label=seconds_per_label,
             guidelines=guidelines,
             seed=seed,
+            none_of_these=none_of_these,
         )
     workspace.change(project=name)
     return Project(workspace, record)

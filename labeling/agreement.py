@@ -4,6 +4,7 @@ All coefficients come from the same answers: which annotator said what of which 
 is a bootstrap over images, since it is images that are drawn, and not answers.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,12 +146,12 @@ def cohen_kappa(answers: Answers, first: str, second: str, *, seed: int = 0) -> 
 
 def pairs(answers: Answers) -> list[tuple[str, str, int]]:
     """Two annotators each and how many images they share, from two on, most first."""
-    said = {name: set(images) for name, images in answers.by_annotator.items()}
-    found = [
-        (first, second, len(said[first] & said[second]))
-        for first, second in combinations(sorted(said), 2)
-    ]
-    return sorted((row for row in found if row[2] >= LEAST_SHARED), key=lambda row: -row[2])
+    who: dict[int, list[str]] = {}
+    for image, annotator in zip(answers.images.tolist(), answers.annotators, strict=True):
+        who.setdefault(image, []).append(annotator)
+    counts = Counter(pair for names in who.values() for pair in combinations(sorted(names), 2))
+    found = [(*pair, n) for pair, n in sorted(counts.items()) if n >= LEAST_SHARED]
+    return sorted(found, key=lambda row: -row[2])
 
 
 def disputes(answers: Answers) -> list[tuple[Hashable, Hashable, list[int]]]:
@@ -163,6 +164,14 @@ def disputes(answers: Answers) -> list[tuple[Hashable, Hashable, list[int]]]:
         for one, other in combinations(sorted(values, key=repr), 2):
             found.setdefault((one, other), []).append(image)
     return sorted(((*key, images) for key, images in found.items()), key=lambda row: -len(row[2]))
+
+
+def shared_images(answers: Answers) -> dict[int, frozenset[Hashable]]:
+    """What was said of each image that two people or more answered."""
+    said: dict[int, list[Hashable]] = {}
+    for image, value in zip(answers.images.tolist(), answers.values, strict=True):
+        said.setdefault(image, []).append(value)
+    return {image: frozenset(values) for image, values in said.items() if len(values) > 1}
 
 
 def of_class(answers: Answers, class_id: int) -> Answers:

@@ -33,11 +33,13 @@ from labeling.remote import (
     RemoteProject,
     RemoteTask,
     RemoteUser,
+    RemoteWebhook,
     Sampling,
     annotation_from,
     project_from,
     task_from,
     user_from,
+    webhook_from,
 )
 from labeling.transport import Session, Wire, as_json, check, raise_status, raise_transport
 
@@ -171,6 +173,7 @@ class Connection(AbstractContextManager["Connection"]):
         maximum_annotations: int = 1,
         overlap_cohort_percentage: int = 100,
         show_predictions: bool = True,
+        allows_empty: bool = False,
     ) -> RemoteProject:
         """Make a project.
 
@@ -184,6 +187,8 @@ class Connection(AbstractContextManager["Connection"]):
             overlap_cohort_percentage: share of the tasks that get `maximum_annotations` answers,
                 the others get one. Which ones is drawn anew at every import; see `set_overlap`.
             show_predictions: show pre-labels to annotators.
+            allows_empty: an answer without anything can be given; where it means nothing, skipping
+                is a button.
         """
         with self._written("create a project") as sdk:
             made = sdk.projects.create(
@@ -195,8 +200,7 @@ class Connection(AbstractContextManager["Connection"]):
                 maximum_annotations=maximum_annotations,
                 overlap_cohort_percentage=overlap_cohort_percentage,
                 show_collab_predictions=show_predictions,
-                # An empty answer to a required choice would count as a label; skipping is a button.
-                enable_empty_annotation=False,
+                enable_empty_annotation=allows_empty,
                 request_options=SEND_ONCE,
             )
         return self.project(int(made.id))
@@ -223,6 +227,7 @@ class Connection(AbstractContextManager["Connection"]):
         maximum_annotations: int | None = None,
         overlap_cohort_percentage: int | None = None,
         show_predictions: bool | None = None,
+        allows_empty: bool | None = None,
     ) -> RemoteProject:
         """Change what is given; a model version must have predictions there, or be empty."""
         wanted: dict[str, Any] = {
@@ -235,6 +240,7 @@ class Connection(AbstractContextManager["Connection"]):
             "maximum_annotations": maximum_annotations,
             "overlap_cohort_percentage": overlap_cohort_percentage,
             "show_collab_predictions": show_predictions,
+            "enable_empty_annotation": allows_empty,
         }
         given = {name: value for name, value in wanted.items() if value is not None}
         with self._written("change the project", project=project_id) as sdk:
@@ -509,6 +515,38 @@ class Connection(AbstractContextManager["Connection"]):
         organization = self._wire.read("/api/organizations/", "the organisation").json()[0]["id"]
         path = f"/api/organizations/{organization}/memberships/{user_id}/"
         self._wire.delete(path, f"remove person {user_id}")
+
+    # Webhooks
+
+    def webhooks(self, project_id: int) -> list[RemoteWebhook]:
+        """The addresses that the server calls when something happens in a project."""
+        said = self._wire.read(
+            "/api/webhooks/", "the webhooks", project=project_id, params={"project": project_id}
+        )
+        return [webhook_from(one) for one in as_json(said)]
+
+    def create_webhook(
+        self, project_id: int, url: str, *, headers: Mapping[str, str], actions: Sequence[str]
+    ) -> None:
+        """Have the server call an address, telling it nothing but which event it was.
+
+        Raises:
+            LabelStudioRefused: the server may not call that address.
+        """
+        content = {
+            "project": project_id,
+            "url": url,
+            "headers": dict(headers),
+            "actions": list(actions),
+            "send_for_all_actions": False,
+            "send_payload": False,
+        }
+        # Not by the SDK, whose import would cost the worker seconds and memory for this alone.
+        self._wire.send("POST", "/api/webhooks/", "add a webhook", content=content)
+
+    def delete_webhook(self, webhook_id: int) -> None:
+        """Have the server call an address no more; passes over a webhook that is gone already."""
+        self._wire.delete(f"/api/webhooks/{webhook_id}/", f"delete webhook {webhook_id}")
 
     # Images
 

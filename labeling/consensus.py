@@ -1,56 +1,74 @@
-"""From several people's answers to one label."""
+"""From several people's answers to one label, by the method that the project chose.
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+The method is the plan `consensus`; what it learned of people is kept beside that plan, so that new
+answers are settled without learning again, and every image by the same rule whenever that happens.
+"""
 
-from curation.catalog import Connection, annotations, labels
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from curation import snapshots
+from curation.catalog import Connection, annotations, audit, labels, plans
+from curation.catalog.annotations import Given
+from curation.catalog.bulk import batched
+from curation.errors import InputError
+from curation.progress import Report, silent
 from curation.workspace import Project
+from labeling import methods, votes
+from labeling.crowdlab import Opinions
+from labeling.methods import Rule, Votes
+from labeling.votes import Agreed
+
+PLAN = "consensus"
+LEARNED = "consensus-learned"
+FOLDER = "consensus"
+"""Where the workspace keeps what a model said."""
+EXAMPLES = 10
+
+_log = logging.getLogger(__name__)
+
+Ask = Callable[[Mapping[int, tuple[int, ...]]], Opinions]
+"""What a model that never saw them says of images, taught by these classes of them."""
 
 
 @dataclass(frozen=True)
-class Agreed:
-    """What the answers agree on; `confidence` is the share of them that do, 0 to 1."""
+class Relabeled:
+    """One image whose label is another now."""
 
-    classes: tuple[int, ...]
-    confidence: float
+    image_id: int
+    before: tuple[int, ...]
+    after: Agreed
 
 
-def majority(answers: Sequence[tuple[int, ...]], *, task: str) -> Agreed:
-    """The answer most people gave; of answers given equally often the earliest.
+@dataclass
+class Chosen:
+    """What choosing a method did, or would do.
 
-    Multi-label: each class by itself, present where more than half say so, and the confidence is
-    that of the least certain class that anybody named.
-
-    Args:
-        answers: class ids of each answer, oldest first; at least one.
-        task: `single-label` or `multi-label`.
-
-    >>> majority([(1,), (2,), (2,)], task="single-label")
-    Agreed(classes=(2,), confidence=0.6666666666666666)
-    >>> majority([(1,), (2,)], task="single-label")
-    Agreed(classes=(1,), confidence=0.5)
+    Attributes:
+        method: its name.
+        images: how many have answers that a label follows from.
+        changed: how many have other classes or boxes now.
+        reweighed: how many have the same label, and another confidence.
+        kept: how many have a label that somebody brought back from a snapshot, which stays.
+        answers: how many it learned from.
+        learned: what it learned, as plain values.
+        plan: its id; none if nothing was written.
+        examples: the first images that changed.
     """
-    if task == "single-label":
-        classes, count = Counter(answers).most_common(1)[0]
-        return Agreed(classes, count / len(answers))
-    named = Counter(class_id for answer in answers for class_id in answer)
-    shares = {class_id: count / len(answers) for class_id, count in named.items()}
-    agreed = tuple(sorted(class_id for class_id, share in shares.items() if share > 0.5))
-    return Agreed(agreed, min((max(share, 1 - share) for share in shares.values()), default=1.0))
 
-
-def decision(reviews: Sequence[tuple[int, ...]]) -> Agreed:
-    """What the reviewer said who was asked last; the confidence is the share that says the same.
-
-    Args:
-        reviews: class ids of each reviewer's answer, the last one given last; at least one.
-
-    >>> decision([(1,), (2,)])
-    Agreed(classes=(2,), confidence=0.5)
-    """
-    said = [tuple(sorted(classes)) for classes in reviews]
-    return Agreed(said[-1], said.count(said[-1]) / len(said))
+    method: str
+    images: int = 0
+    changed: int = 0
+    reweighed: int = 0
+    kept: int = 0
+    answers: int = 0
+    learned: dict[str, Any] = field(default_factory=dict)
+    plan: int | None = None
+    examples: list[Relabeled] = field(default_factory=list)
 
 
 def settle(connection: Connection, project: Project, image_ids: Sequence[int]) -> None:
@@ -60,27 +78,213 @@ def settle(connection: Connection, project: Project, image_ids: Sequence[int]) -
     outranks both, also those given later; an image without any answer is unlabeled, or keeps the
     label that was propagated to it.
     """
-    answers = annotations.live(connection, image_ids)
-    reviews = annotations.reviews(connection, image_ids)
-    version = annotations.newest_version(connection, project.id)
+    if not image_ids:
+        return
+    answers = annotations.given(connection, image_ids)
     unsaid = labels.get(connection, [key for key in image_ids if key not in answers])
     labels.remove(
         connection, [key for key, label in unsaid.items() if label.origin != labels.PROPAGATED]
     )
-    rows: list[dict[str, object]] = []
-    for image_id, given in answers.items():
-        people = [classes for kind, classes in given if kind != "import"]
-        reviewed = reviews.get(image_id, [])
-        counted = reviewed or people or [classes for _, classes in given]
-        agreed = decision(reviewed) if reviewed else majority(counted, task=project.record.task)
-        rows.append(
-            {
-                "image_id": image_id,
-                "classes": agreed.classes,
-                "origin": "people" if people else "import",
-                "confidence": agreed.confidence,
-                "answers": len(counted),
-                "version_id": version,
-            }
-        )
+    rule = in_force(connection, project)
+    version = annotations.newest_version(connection, project.id)
+    rows = [
+        _row(image_id, given, _agree(rule, project, image_id, given), version)
+        for image_id, given in answers.items()
+    ]
     labels.put(connection, project.id, rows)
+
+
+def _counted(given: Sequence[Given]) -> Sequence[Given]:
+    """The answers that a label follows from, oldest first; a reviewer's by when they were said."""
+    reviews = [one for one in given if one.review is not None]
+    if reviews:
+        return sorted(reviews, key=lambda one: one.review or 0)
+    return [one for one in given if one.kind != "import"] or given
+
+
+def _agree(rule: Rule, project: Project, image_id: int, given: Sequence[Given]) -> Agreed:
+    counted = _counted(given)
+    if counted[-1].review is None:
+        nobody = all(one.kind == "import" for one in counted)
+        return (_default(project) if nobody else rule)(image_id, counted)
+    agreed = votes.decision([one.classes for one in counted])
+    return Agreed(agreed.classes, agreed.confidence, counted[-1].boxes)
+
+
+def _row(image_id: int, given: Sequence[Given], agreed: Agreed, version: int) -> dict[str, object]:
+    return {
+        "image_id": image_id,
+        "classes": agreed.classes,
+        "boxes": agreed.boxes,
+        "origin": "people" if any(one.kind != "import" for one in given) else "import",
+        "confidence": agreed.confidence,
+        "answers": len(_counted(given)),
+        "version_id": version,
+    }
+
+
+def in_force(connection: Connection, project: Project) -> Rule:
+    """The rule by which this project's labels follow from answers."""
+    record = project.record
+    plan = plans.in_force(connection, project.id).get(PLAN)
+    learned = plans.get(connection, project.id, plan["learned"]) if plan else None
+    if plan is None or learned is None or plan["method"] not in methods.METHODS:
+        return _default(project)
+    opinions = _opinions(project, learned["opinions"]) if learned.get("opinions") else None
+    return methods.METHODS[plan["method"]].rule(record, learned, opinions)
+
+
+def _default(project: Project) -> Rule:
+    return methods.METHODS[methods.DEFAULT].rule(project.record, {}, None)
+
+
+def _opinions(project: Project, name: str) -> Opinions | None:
+    path = project.workspace.path / FOLDER / name
+    try:
+        return Opinions.read(path)
+    except (OSError, ValueError) as error:
+        # No answer may be lost for this: people alone are weighed then.
+        _log.warning(
+            "What the model said is not in %s (%s), so labels follow from people alone. Run "
+            "`labelloop label consensus --method crowdlab` to ask it again.",
+            path,
+            error,
+        )
+        return None
+
+
+def method_of(connection: Connection, project: Project) -> str:
+    """The name of the method in force."""
+    plan = plans.in_force(connection, project.id).get(PLAN)
+    return plan["method"] if plan else methods.DEFAULT
+
+
+def choose(
+    project: Project,
+    method: str,
+    *,
+    ask: Ask | None = None,
+    dry_run: bool = False,
+    actor: str = "",
+    report: Report = silent,
+) -> Chosen:
+    """Learns from all answers, makes this the project's method, and settles every image by it.
+
+    One transaction and one entry of the audit log. Labels that do not follow from the answers by
+    the method before, since they were brought back from a snapshot, stay.
+
+    Args:
+        project: whose answers they are.
+        method: one of `METHODS`.
+        ask: a model, for methods that need one.
+        dry_run: only say what would be done.
+        actor: who does it, for the audit log.
+        report: told of the progress.
+
+    Raises:
+        InputError: there is no such method, or it cannot learn from these answers.
+        Cancelled: asked to stop; nothing is changed then.
+    """
+    way = methods.find(method)
+    with project.catalog.read() as connection:
+        given = Votes.of(annotations.votes(connection, project.id))
+    found = Chosen(method, answers=len(given.images))
+    opinions = None
+    if way.needs_model:
+        if ask is None:
+            raise InputError(f"{method} needs a model, and none can be asked here.")
+        methods.check(project.record, given, method)
+        opinions = ask(_by_majority(project, given)).rounded()
+    learned = methods.fit(project.record, method, given, opinions=opinions, report=report)
+    found.learned = learned
+    rule = way.rule(project.record, learned, opinions)
+    if dry_run:
+        with project.catalog.read() as connection:
+            _resettle(connection, project, rule, found, write=False, report=report)
+        return found
+    path: Path | None = None
+    if opinions is not None:
+        path = project.workspace.folder(FOLDER) / f"{project.id}-{uuid4().hex[:12]}.npy"
+        opinions.write(path)
+        learned = {**learned, "opinions": path.name}
+    try:
+        with project.catalog.write() as connection:
+            _resettle(connection, project, rule, found, write=True, report=report)
+            kept = plans.keep(connection, project.id, LEARNED, learned)
+            found.plan = plans.put(
+                connection, project.id, PLAN, {"method": method, "learned": kept}
+            )
+            subject = {
+                key: getattr(found, key)
+                for key in ("plan", "method", "images", "answers", "changed", "reweighed", "kept")
+            }
+            audit.append(connection, project.id, act="consensus", subject=subject, actor=actor)
+    except BaseException:
+        if path is not None:
+            path.unlink(missing_ok=True)
+        raise
+    _tidy(project, keep=path)
+    return found
+
+
+def _tidy(project: Project, *, keep: Path | None) -> None:
+    """Removes what models said for methods that were chosen before."""
+    folder = project.workspace.path / FOLDER
+    for path in folder.glob(f"{project.id}-*.npy") if folder.exists() else ():
+        if path != keep:
+            path.unlink(missing_ok=True)
+
+
+def _by_majority(project: Project, given: Votes) -> dict[int, tuple[int, ...]]:
+    """What most people say of each image."""
+    said: dict[int, list[tuple[int, ...]]] = {}
+    for image_id, classes in zip(given.images.tolist(), given.classes, strict=True):
+        said.setdefault(image_id, []).append(classes)
+    task = project.record.task
+    return {key: votes.majority(answers, task=task).classes for key, answers in said.items()}
+
+
+def _resettle(
+    connection: Connection,
+    project: Project,
+    rule: Rule,
+    found: Chosen,
+    *,
+    write: bool,
+    report: Report,
+) -> None:
+    # Without a restored snapshot every label follows from the answers.
+    restored = audit.has(connection, project.id, snapshots.RESTORED)
+    former = in_force(connection, project) if restored else None
+    version = annotations.newest_version(connection, project.id)
+    ids = annotations.answered_images(connection, project.id)
+    done = 0
+    for batch in batched(ids):
+        answers = annotations.given(connection, batch)
+        before = labels.get(connection, batch)
+        boxes = labels.boxes_of(connection, batch)
+        rows = []
+        for image_id, given in answers.items():
+            label = before.get(image_id)
+            if label is None or label.origin != "people":
+                found.kept += 1
+                continue
+            if former and _agree(former, project, image_id, given).classes != label.classes:
+                found.kept += 1
+                continue
+            found.images += 1
+            agreed = _agree(rule, project, image_id, given)
+            now = (label.classes, boxes.get(image_id, ()))
+            if now != (agreed.classes, agreed.boxes):
+                found.changed += 1
+                if len(found.examples) < EXAMPLES:
+                    found.examples.append(Relabeled(image_id, label.classes, agreed))
+            elif label.confidence != agreed.confidence:
+                found.reweighed += 1
+            else:
+                continue
+            rows.append(_row(image_id, given, agreed, version))
+        if write:
+            labels.put(connection, project.id, rows)
+        done += len(batch)
+        report(done, len(ids), "settle")

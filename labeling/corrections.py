@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from curation.catalog import corrections as ledger
-from curation.catalog import remote
+from curation.catalog import images, labels, remote
 from curation.catalog.corrections import Doubt, Listed
 from curation.catalog.remote import RemoteQueue
 from curation.progress import Report, silent
 from curation.workspace import Project
 from labeling import answers, interfaces, push, queues, tasks
 from labeling.connection import Connection
+from labeling.interfaces import Interface
 from labeling.push import Parcel
 from labeling.queues import Shelf
+from labeling.tasks import Rectangle
 
 
 def offer(
@@ -114,6 +116,8 @@ def send(
     if not waiting:
         return 0
     number = listed[0].number
+    interface = interfaces.understood(queue.interface)
+    drawn = _drawn(project, sorted(waiting), interface)
 
     def done(there: dict[int, int]) -> None:
         with project.catalog.write() as writing:
@@ -124,7 +128,7 @@ def send(
         connection,
         queue,
         [
-            _parcel(project, queue, row, len(listed))
+            _parcel(project, interface, row, len(listed), drawn.get(row.doubt.image_id, []))
             for row in listed
             if row.doubt.image_id in waiting
         ],
@@ -141,7 +145,31 @@ def _version(number: int) -> str:
     return f"review-{number}"
 
 
-def _parcel(project: Project, queue: RemoteQueue, row: Listed, size: int) -> Parcel:
+def _drawn(
+    project: Project, image_ids: Sequence[int], interface: Interface
+) -> dict[int, list[dict[str, Any]]]:
+    """The boxes of these images as a pre-label holds them, where they have some."""
+    with project.catalog.read() as reading:
+        boxes = labels.boxes_of(reading, image_ids)
+        known = images.get_many(reading, list(boxes))
+    name_of = dict(zip(project.record.class_ids, project.record.classes, strict=True))
+    return {
+        key: tasks.drawn(
+            [
+                Rectangle(name_of[box.class_id], box.x, box.y, box.width, box.height)
+                for box in boxes[key]
+            ],
+            size=(image.width, image.height),
+            interface=interface,
+        )
+        for key, image in known.items()
+        if image.width and image.height
+    }
+
+
+def _parcel(
+    project: Project, interface: Interface, row: Listed, size: int, boxes: list[dict[str, Any]]
+) -> Parcel:
     return Parcel(
         row.doubt.image_id,
         pushed=row.pushed,
@@ -151,7 +179,8 @@ def _parcel(project: Project, queue: RemoteQueue, row: Listed, size: int) -> Par
             model_version=_version(row.number),
             rank=row.rank,
             size=size,
-            interface=interfaces.understood(queue.interface),
+            boxes=boxes,
+            interface=interface,
         ),
         reason=_reason(project, row.doubt),
     )

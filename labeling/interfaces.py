@@ -3,26 +3,36 @@
 Pure functions; `Connection.create_project` sends the result.
 """
 
-import html
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from curation.errors import InputError
 
-Task = Literal["single-label", "multi-label"]
+Task = Literal["single-label", "multi-label", "boxes"]
 
 IMAGE = "image"
-CHOICES = "label"
+CLASSES = "label"
+DOUBT = "doubt"
+UNSURE = "unsure"
+COMMENT = "comment"
 REASON = "reason"
 MOST_CLASSES = 1000
 FILTER_ABOVE = 20
 # One key per class as far as digits reach, in the order of the keyboard's top row.
 HOTKEYS = "1234567890"
+NONE_HOTKEY = "0"
+UNSURE_HOTKEY = "u"
+
+# Of boxes, one after the other: told apart also by people who confuse red and green (Okabe and Ito
+# 2008, "Color universal design").
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 
 CHOICE_KIND: dict[Task, str] = {"single-label": "single", "multi-label": "multiple"}
 
@@ -32,8 +42,12 @@ STYLE = """
 .loop { display: flex; gap: 24px; align-items: flex-start; }
 .loop-reason { overflow-wrap: anywhere; }
 .loop-image { flex: 1 1 60%; min-width: 0; }
-.loop-classes { flex: 0 1 320px; max-height: 78vh; overflow-y: auto; }
+.loop-side { flex: 0 1 320px; }
+.loop-classes { max-height: 62vh; overflow-y: auto; }
+.loop-doubt { margin-top: 12px; }
 """
+
+_UNCHANGED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -41,11 +55,12 @@ class Interface:
     """What a labeling interface asks.
 
     Attributes:
-        task: whether one class or several may be chosen.
-        classes: in the order shown.
+        task: whether one class or several may be chosen, or boxes are drawn.
+        classes: what answers carry for each, in the order shown.
         control: the name that answers carry as ``from_name``.
         image_tag: the name that answers carry as ``to_name``.
         image_field: the key of the image's address in a task's data.
+        names: what each class is called on the screen; a renamed one is carried as before.
     """
 
     task: Task
@@ -53,22 +68,39 @@ class Interface:
     control: str
     image_tag: str
     image_field: str
+    names: tuple[str, ...] = ()
+
+    def carried(self, name: str) -> str:
+        """What answers carry for the class of this name."""
+        if name in self.classes:
+            return name
+        return dict(zip(self.names, self.classes, strict=True)).get(name, name)
 
 
 # What tasks and answers of our own interfaces are called, whatever the task and the classes.
-STANDARD = Interface("single-label", (), CHOICES, IMAGE, IMAGE)
+STANDARD = Interface("single-label", (), CLASSES, IMAGE, IMAGE)
 
 
-def labeling_xml(task: Task, classes: Sequence[str], *, says_why: bool = False) -> str:
-    """The interface for choosing among `classes`.
+def labeling_xml(
+    task: Task,
+    classes: Sequence[str],
+    *,
+    none_of_these: str = "",
+    says_why: bool = False,
+    carried: Mapping[str, str] = _UNCHANGED,
+) -> str:
+    """The interface for choosing among `classes`, or for drawing boxes of them.
 
     Small images are enlarged to the width of their column. The first ten classes have the keys 1 to
-    9 and 0; with more than 20 there is a field to search them.
+    9 and 0; with more than 20 there is a field to search them. Beside the classes people can say
+    that they are unsure, which is an answer without a class too, and leave a comment.
 
     Args:
-        task: whether one class or several may be chosen.
+        task: whether one class or several may be chosen, or boxes are drawn.
         classes: in the order shown.
+        none_of_these: the one of them that stands for none of the others; it has the key 0.
         says_why: show above the image why it is asked about, which every task then has to say.
+        carried: what answers carry for classes that were called otherwise when first asked about.
 
     Raises:
         InputError: no class, more than 1,000, a name twice, or a name that cannot be stored.
@@ -76,25 +108,27 @@ def labeling_xml(task: Task, classes: Sequence[str], *, says_why: bool = False) 
     >>> "hotkey=\\"1\\"" in labeling_xml("single-label", ["ok", "scratch"])
     True
     """
-    _check_classes(classes)
-    kind = CHOICE_KIND[task]
-    choices = []
-    for number, name in enumerate(classes):
-        hotkey = f' hotkey="{HOTKEYS[number]}"' if number < len(HOTKEYS) else ""
-        choices.append(f"        <Choice {_named(name)}{hotkey}/>")
+    check_classes(classes)
+    option = "Label" if task == "boxes" else "Choice"
+    keys = _hotkeys(classes, none_of_these)
+    options = []
+    for name, colour in zip(classes, cycle(COLOURS), strict=False):
+        hotkey = f' hotkey="{keys[name]}"' if name in keys else ""
+        look = f' background="{colour}"' if task == "boxes" else ""
+        named = _named(name, carried.get(name, name))
+        options.append(f"          <{option} {named}{hotkey}{look}/>")
     search = (
-        f'      <Filter name="filter" toName="{CHOICES}" hotkey="shift+f" minlength="0" '
+        f'        <Filter name="filter" toName="{CLASSES}" hotkey="shift+f" minlength="0" '
         'placeholder="Find a class"/>\n'
         if len(classes) > FILTER_ABOVE
         else ""
     )
-    # A picture without any of the classes is an answer too where several may be chosen.
-    required = "true" if task == "single-label" else "false"
     why = (
         f'  <View className="loop-reason"><Header value="${REASON}" size="4"/></View>\n'
         if says_why
         else ""
     )
+    opening, closing = _control(task)
     return (
         f"<View>\n  <Style>{STYLE}</Style>\n{why}"
         '  <View className="loop">\n'
@@ -102,34 +136,59 @@ def labeling_xml(task: Task, classes: Sequence[str], *, says_why: bool = False) 
         f'      <Image name="{IMAGE}" value="${IMAGE}" defaultZoom="fit" zoom="true" '
         'zoomControl="true" rotateControl="false"/>\n'
         "    </View>\n"
-        '    <View className="loop-classes">\n'
-        f"{search}"
-        f'      <Choices name="{CHOICES}" toName="{IMAGE}" choice="{kind}" showInline="false" '
-        f'required="{required}" requiredMessage="Choose a class, or skip the image.">\n'
-        + "\n".join(choices)
-        + "\n      </Choices>\n    </View>\n  </View>\n</View>\n"
+        '    <View className="loop-side">\n'
+        '      <View className="loop-classes">\n'
+        f"{search}{opening}" + "\n".join(options) + f"\n{closing}      </View>\n"
+        f"{_DOUBTS}    </View>\n  </View>\n</View>\n"
     )
 
 
-def instructions(guidelines: str) -> str:
-    """Guidelines in plain text as the HTML that annotators see before they start.
+def _hotkeys(classes: Sequence[str], none_of_these: str) -> dict[str, str]:
+    if not none_of_these:
+        return dict(zip(classes, HOTKEYS, strict=False))
+    others = [name for name in classes if name != none_of_these]
+    digits = [key for key in HOTKEYS if key != NONE_HOTKEY]
+    return {**dict(zip(others, digits, strict=False)), none_of_these: NONE_HOTKEY}
 
-    >>> instructions("Scratch: over 2 mm.\\n\\nElse <ok>.")
-    '<p>Scratch: over 2 mm.</p><p>Else &lt;ok&gt;.</p>'
-    """
-    paragraphs = [part.strip() for part in re.split(r"\n\s*\n", guidelines) if part.strip()]
-    return "".join(f"<p>{html.escape(part).replace(chr(10), '<br>')}</p>" for part in paragraphs)
+
+def _control(task: Task) -> tuple[str, str]:
+    """The tag around the classes, opened and closed."""
+    if task == "boxes":
+        return (
+            f'        <RectangleLabels name="{CLASSES}" toName="{IMAGE}" canRotate="false" '
+            'showInline="false">\n',
+            "        </RectangleLabels>\n",
+        )
+    # Nothing is required: that somebody is unsure is an answer, too. An answer without anything is
+    # refused by the project, unless it means none of the classes.
+    return (
+        f'        <Choices name="{CLASSES}" toName="{IMAGE}" choice="{CHOICE_KIND[task]}" '
+        'showInline="false" required="false">\n',
+        "        </Choices>\n",
+    )
+
+
+_DOUBTS = f"""      <View className="loop-doubt">
+        <Choices name="{DOUBT}" toName="{IMAGE}" choice="multiple" showInline="true">
+          <Choice value="Unsure: ask somebody else" alias="{UNSURE}" hotkey="{UNSURE_HOTKEY}"/>
+        </Choices>
+        <TextArea name="{COMMENT}" toName="{IMAGE}" rows="1" maxSubmissions="1" editable="true"
+          placeholder="Comment, if you like"/>
+      </View>
+"""
 
 
 def understood(xml: str) -> Interface:
     """Read an interface, ours or one made by hand, as long as it asks for classes of one image.
 
     Raises:
-        InputError: it is not XML, or does not hold exactly one image and one set of choices on it.
+        InputError: it is not XML, or does not hold exactly one image and one set of choices, or of
+            rectangles if no choices, on it.
     """
-    root = _parsed(xml)
+    root = parsed(xml)
     images = list(root.iter("Image"))
-    controls = list(root.iter("Choices"))
+    choices = [one for one in root.iter("Choices") if not _asks_for_doubt(one)]
+    controls = choices or list(root.iter("RectangleLabels"))
     if len(images) != 1 or len(controls) != 1:
         raise InputError(
             f"The labeling interface has {len(images)} images and {len(controls)} sets of choices; "
@@ -141,18 +200,35 @@ def understood(xml: str) -> Interface:
             f"The choices {control.get('name')!r} are not about the image {image.get('name')!r}. "
             "Choose another project."
         )
-    several = control.get("choice", "single").startswith("multiple")
+    options = list(control.iter(OPTIONS[control.tag]))
     return Interface(
-        task="multi-label" if several else "single-label",
-        classes=tuple(_value(one) for one in control.iter("Choice")),
+        task=_task(control),
+        classes=tuple(_value(one) for one in options),
         control=control.get("name", ""),
         image_tag=image.get("name", ""),
         image_field=image.get("value", "").lstrip("$"),
+        names=tuple((one.get("value") or "").replace(_APART, "") for one in options),
     )
 
 
+OPTIONS = {"Choices": "Choice", "RectangleLabels": "Label"}
+
+
+def _task(control: ElementTree.Element) -> Task:
+    if control.tag == "RectangleLabels":
+        return "boxes"
+    several = control.get("choice", "single").startswith("multiple")
+    return "multi-label" if several else "single-label"
+
+
+def _asks_for_doubt(control: ElementTree.Element) -> bool:
+    return control.get("name") == DOUBT and [_value(one) for one in control.iter("Choice")] == [
+        UNSURE
+    ]
+
+
 def classes_in(xml: str) -> tuple[str, ...]:
-    """The classes that an interface offers, in the order shown."""
+    """The classes that an interface offers, as answers carry them, in the order shown."""
     return understood(xml).classes
 
 
@@ -180,7 +256,7 @@ def differences(remote: str, ours: str) -> list[str]:
         )
         if then != now
     ]
-    extra = _controls(remote) - _controls(ours)
+    extra = controls(remote) - controls(ours)
     if extra:
         found.append(f"added controls: {', '.join(sorted(extra))}")
     return found
@@ -191,46 +267,60 @@ def matches(remote: str, ours: str) -> bool:
     return not differences(remote, ours)
 
 
-def _named(name: str) -> str:
-    """A class name that Label Studio shows and stores as it is.
+_APART = "\u200b"
+
+
+def naming(name: str, carried: str) -> dict[str, str]:
+    """A class that Label Studio shows by its name, and carries in answers as it always did.
 
     It would put a field of the task in place of a word that follows a dollar sign. An invisible
     space between them keeps them apart on the screen, and the alias is what answers carry.
     """
-    shown = re.sub(r"\$(?=\S)", "$\u200b", name)
-    return (
-        f"value={quoteattr(name)}"
-        if shown == name
-        else (f"value={quoteattr(shown)} alias={quoteattr(name)}")
-    )
+    shown = re.sub(r"\$(?=\S)", f"${_APART}", name)
+    return {"value": shown} if shown == carried else {"value": shown, "alias": carried}
 
 
-def _value(choice: ElementTree.Element) -> str:
+def _named(name: str, carried: str) -> str:
+    return " ".join(f"{key}={quoteattr(value)}" for key, value in naming(name, carried).items())
+
+
+def _value(option: ElementTree.Element) -> str:
     # An alias is what is stored in answers in place of the value.
-    return choice.get("alias") or choice.get("value") or ""
+    return option.get("alias") or option.get("value") or ""
 
 
-def _controls(xml: str) -> set[str]:
+def controls(xml: str) -> set[str]:
     """Names of everything that can write into an answer: whatever points at something else."""
     return {
         f"{tag.tag} {tag.get('name')}"
-        for tag in _parsed(xml).iter()
+        for tag in parsed(xml).iter()
         if tag.get("toName") and tag.tag != "Filter"
     }
 
 
-def _parsed(xml: str) -> ElementTree.Element:
+def parsed(xml: str, *, comments: bool = False) -> ElementTree.Element:
+    """The interface as a tree.
+
+    Args:
+        xml: the interface.
+        comments: keep them as nodes.
+
+    Raises:
+        InputError: it is not XML, or declares entities.
+    """
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
         raise InputError(
             "The labeling interface declares entities, which is not read. Remove them."
         )
+    builder = ElementTree.TreeBuilder(insert_comments=comments)
     try:
-        return ElementTree.fromstring(xml)
+        return ElementTree.fromstring(xml, ElementTree.XMLParser(target=builder))
     except ElementTree.ParseError as error:
         raise InputError(f"The labeling interface is not XML: {error}. Mend it there.") from error
 
 
-def _check_classes(classes: Sequence[str]) -> None:
+def check_classes(classes: Sequence[str]) -> None:
+    """Raises InputError unless an interface can show these classes and answers carry them."""
     if not classes:
         raise InputError("There is no class. Name at least one.")
     if len(classes) > MOST_CLASSES:

@@ -35,7 +35,7 @@ def annotator_ids(
         users: everybody with a log-in there.
     """
     accounts = {user.id: user for user in users}
-    known = annotations.list_annotators(writing, project_id)
+    known = annotations.accounts(writing, project_id)
     invited = [
         row["name"] for row in known if row["remote_user_id"] is None and row["kind"] == "person"
     ]

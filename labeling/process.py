@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from ipaddress import IPv4Network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,44 @@ from curation.errors import InputError
 DEFAULT_PORT = 8080
 PORTS_TRIED = 50
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# The one address of this machine that Label Studio may call, and where nothing but labelloop's own
+# doorbell listens. Everybody with a log-in there can make it call something, and what is safe at
+# 127.0.0.1 because only this machine reaches it (the app, a proxy's administration, a database)
+# would not be any more. macOS has no loopback address but that one.
+DOORBELL_HOST = "127.83.19.7" if sys.platform == "linux" else "127.0.0.1"
+# What Label Studio bans by itself, except the loopback network.
+BANNED_NETWORKS = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "233.252.0.0/24",
+    "240.0.0.0/4",
+    "255.255.255.255/32",
+    "::/128",
+    "::1/128",
+    "::ffff:0:0/96",
+    "::ffff:0:0:0/96",
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001:0000::/32",
+    "2001:20::/28",
+    "2001:db8::/32",
+    "2002::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "ff00::/8",
+)
 # A person who opens an image and goes away holds it for this long. The default of 24 hours would
 # let one closed tab hold back an image for more than a round.
 TASK_LOCK_SECONDS = 900
@@ -63,6 +102,16 @@ FIXED_SETTINGS = {
     "fflag_feat_utc_563_randomize_overlap_cohort": "1",
     "PYTHONUNBUFFERED": "1",
 }
+
+
+def banned_subnets() -> list[str]:
+    """All that Label Studio must not call: what it bans by itself, except the doorbell's address.
+
+    >>> len(banned_subnets()) - len(BANNED_NETWORKS)  # halves of halves around one address
+    24
+    """
+    around = IPv4Network("127.0.0.0/8").address_exclude(IPv4Network(DOORBELL_HOST))
+    return [*BANNED_NETWORKS, *map(str, around)]
 
 
 def is_free(host: str, port: int) -> bool:
@@ -130,8 +179,12 @@ def environment(
         LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=str(data / "served"),
     )
     excluded = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    loopback = ",".join([*LOOPBACK, excluded]).rstrip(",")
+    loopback = ",".join([*LOOPBACK, DOORBELL_HOST, excluded]).rstrip(",")
     made.update(NO_PROXY=loopback, no_proxy=loopback)
+    made.update(
+        LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS="0",
+        LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS=",".join(banned_subnets()),
+    )
     if public_url is not None:
         # Label Studio has no setting for X-Forwarded-Proto. It does not need one: links are built
         # from LABEL_STUDIO_HOST, and forms are accepted from the trusted origin.

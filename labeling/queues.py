@@ -1,22 +1,23 @@
 """The Label Studio project behind each queue, and how its images are shown.
 
 A queue's project is made once and found again afterwards, also when the server moved to another
-port. The batch's and the corrections' are ordered by the scores of their pre-labels, the reserve's
+port. Its labeling interface follows the project's classes, and what was changed there by hand is
+kept. The batch's and the corrections' are ordered by the scores of their pre-labels, the reserve's
 by its tasks' numbers.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curation.catalog import Connection as Catalog
-from curation.catalog import annotations, remote
+from curation.catalog import annotations, projects, remote
 from curation.catalog import images as image_rows
 from curation.catalog.remote import RemoteQueue
-from curation.errors import InputError, LabelStudioError, LabelStudioProjectGone
-from curation.records import Place, Queue
+from curation.errors import LabelStudioError, LabelStudioProjectGone
+from curation.records import Place, ProjectRecord, Queue, Task
 from curation.workspace import Project
-from labeling import interfaces, origins, server, tasks
+from labeling import following, instructions, interfaces, origins, server, tasks
 from labeling.connection import Connection
 from labeling.remote import RemoteProject
 from labeling.tasks import image_url
@@ -44,7 +45,7 @@ class Shelf:
 
 
 def find(project: Project, connection: Connection) -> dict[Queue, RemoteQueue]:
-    """The queues that have a project on this server.
+    """The queues that have a project on this server, with the classes and guidelines of now.
 
     Raises:
         LabelStudioProjectGone: a queue's project was deleted there.
@@ -56,8 +57,8 @@ def find(project: Project, connection: Connection) -> dict[Queue, RemoteQueue]:
         if queue.url != connection.url:
             with project.catalog.write() as writing:
                 remote.move(writing, queue.id, connection.url)
-        found[queue.queue] = queue
-        _check_interface(queue, there)
+        found[queue.queue] = _brought_up_to_date(project, connection, queue, there)
+        instructions.bring_up_to_date(project, connection, there)
     return found
 
 
@@ -114,14 +115,56 @@ def is_at(
     return said[0] == task_id and said[1] in (ours, None)
 
 
-def _check_interface(queue: RemoteQueue, there: RemoteProject) -> None:
-    changes = interfaces.differences(there.label_config, queue.interface)
-    if changes:
-        raise LabelStudioError(
-            f"The labeling interface of Label Studio's project {there.id} was changed by hand: "
-            f"{'; '.join(change.rstrip('.') for change in changes)}. Put it back there (Settings, "
-            "Labeling Interface); nothing was overwritten."
+def _brought_up_to_date(
+    project: Project, connection: Connection, queue: RemoteQueue, there: RemoteProject
+) -> RemoteQueue:
+    """The queue once its project has the interface that it should have.
+
+    Raises:
+        LabelStudioError: somebody changed what matters to labels.
+    """
+    record, queue = _now(project, queue)
+    wanted = _interface(record, queue)
+    if interfaces.differences(there.label_config, queue.interface):
+        # Another process may be changing it: what we knew may be older than what we were told.
+        there = connection.project(queue.remote_id)
+        record, queue = _now(project, queue)
+        wanted = _interface(record, queue)
+        changes = interfaces.differences(there.label_config, queue.interface)
+        # Somebody may have done by hand what was to be done, or a kill came in between.
+        if changes and not interfaces.matches(there.label_config, wanted):
+            raise LabelStudioError(
+                f"The labeling interface of Label Studio's project {there.id} was changed by hand: "
+                f"{'; '.join(change.rstrip('.') for change in changes)}. Put it back there "
+                "(Settings, Labeling Interface); nothing was overwritten."
+            )
+    if wanted == queue.interface:
+        return queue
+    sent = following.change(there.label_config, known=queue.interface, wanted=wanted)
+    if sent is not None:
+        connection.update_project(
+            there.id, label_config=sent, allows_empty=_allows_empty(record.task)
         )
+    with project.catalog.write() as writing:
+        remote.set_interface(writing, queue.id, wanted)
+    return replace(queue, interface=wanted)
+
+
+def _now(project: Project, queue: RemoteQueue) -> tuple[ProjectRecord, RemoteQueue]:
+    """Classes and queue in one look: both may have changed since this process began."""
+    with project.catalog.read() as reading:
+        record = projects.get(reading, project.id)
+        every = remote.every(reading, project.id)
+    return record, next((one for one in every if one.id == queue.id), queue)
+
+
+def _interface(record: ProjectRecord, queue: RemoteQueue) -> str:
+    return following.wanted(record, queue.interface, says_why=queue.queue == "correction")
+
+
+def _allows_empty(task: Task) -> bool:
+    """Whether an answer without anything means none of the classes."""
+    return task != "single-label"
 
 
 def ensure(project: Project, connection: Connection, queue: Queue) -> RemoteQueue:
@@ -138,13 +181,9 @@ def renew(project: Project, connection: Connection, former: RemoteQueue) -> Remo
 def _make(
     project: Project, connection: Connection, queue: Queue, *, former: RemoteQueue | None = None
 ) -> RemoteQueue:
-    record = project.record
-    if record.task == "boxes":
-        raise InputError(
-            f"{record.name!r} holds boxes, which are imported and exported but not drawn in "
-            "labelloop's queues. For a queue, make a project of whole-image labels."
-        )
-    xml = interfaces.labeling_xml(record.task, record.classes, says_why=queue == "correction")
+    with project.catalog.read() as reading:
+        record = projects.get(reading, project.id)
+    xml = following.fresh(record, says_why=queue == "correction")
     title = _title(project, queue)
     # A project that was made just before a kill is empty and ours by title and interface.
     taken = {one.remote_id for one in bound(project)}
@@ -161,10 +200,11 @@ def _make(
     ) or connection.create_project(
         title,
         xml,
-        instructions=interfaces.instructions(record.guidelines),
         sampling="sequential" if queue == "reserve" else "uncertainty",
         show_predictions=queue != "reserve",
+        allows_empty=_allows_empty(record.task),
     )
+    instructions.bring_up_to_date(project, connection, made)
     with project.catalog.write() as writing:
         if former is not None:
             _forget(writing, project, former, list(remote.tasks(writing, former.id)))

@@ -98,6 +98,21 @@ class RemoteTask:
 
 
 @dataclass(frozen=True)
+class RemoteWebhook:
+    """An address that the server calls when something happens in a project.
+
+    Attributes:
+        url: may hold a secret, and so is never shown.
+        actions: the events it is called at.
+    """
+
+    id: int
+    url: str = field(repr=False)
+    is_active: bool
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Changes:
     """Tasks that changed since a moment, and where to go on from.
 
@@ -192,3 +207,13 @@ def user_from(said: Mapping[str, Any]) -> RemoteUser:
     names = (str(said.get("first_name") or ""), str(said.get("last_name") or ""))
     email = str(said.get("email") or "")
     return RemoteUser(id=int(said["id"]), email=email, name=" ".join(filter(None, names)) or email)
+
+
+def webhook_from(said: Mapping[str, Any]) -> RemoteWebhook:
+    """A webhook as the API writes it."""
+    return RemoteWebhook(
+        id=int(said["id"]),
+        url=str(said.get("url") or ""),
+        is_active=bool(said.get("is_active")),
+        actions=tuple(map(str, said.get("actions") or ())),
+    )

@@ -154,10 +154,17 @@ class Wire:
         check(answer, f"read {what}", url=self.url, project=project)
         return answer
 
-    def send(self, method: str, path: str, doing: str) -> httpx.Response:
+    def send(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        content: Mapping[str, Any] | None = None,
+    ) -> httpx.Response:
         """Write once."""
         try:
-            answer = self.http.request(method, path)
+            answer = self.http.request(method, path, json=content)
         except httpx.HTTPError as error:
             raise_transport(error, self.url)
         check(answer, doing, url=self.url)

@@ -1,6 +1,9 @@
 """The public Python API."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,19 @@ SAMPLE = Path(__file__).parents[1] / "sample_data"
 
 def test_exports__are_what_is_promised() -> None:
     assert sorted(labelloop.__all__) == ["LabelloopError", "Project", "create", "open"]
+
+
+@pytest.mark.parametrize("asked", ["", "ACTIVE"])
+def test_import__threads_of_torch_will_sleep_while_they_wait(asked: str) -> None:
+    """It is read when torch is imported, so torch must not have been by then."""
+    program = (
+        "import labelloop, os, sys; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    )
+    settings = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    if asked:
+        settings["OMP_WAIT_POLICY"] = asked
+    said = subprocess.check_output([sys.executable, "-c", program], env=settings, text=True)
+    assert said.split() == ["False", asked or "PASSIVE"]
 
 
 def test_project__images_and_tables(tmp_path: Path) -> None:

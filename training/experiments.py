@@ -2,15 +2,18 @@
 
 A run is entered in the catalog as `running` before it begins. What it learns from, its settings and
 its seed are written first; then the model is fitted, calibrated on validation, judged on test and
-described. Asked for again with the same words, a run that was interrupted goes on.
+described. Asked for again with the same words, a run that was interrupted goes on; one that was
+finished is the answer until whoever asked for it has it (`begun.answered`).
 """
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from curation import balance, features, files
+from curation import features, files
 from curation.catalog import runs as run_rows
 from curation.errors import (
     BackboneError,
@@ -23,13 +26,12 @@ from curation.errors import (
 )
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import auto, begun, examples, fitting, model_card, results, runs
+from training import begun, choices, examples, fitting, model_card, results, runs
 from training import material as materials
-from training.asked import Asked, absolute
+from training.asked import Asked
 from training.finetuning import probe
 from training.material import Material
-from training.settings import AUGMENTATIONS, FineTuneSettings, Settings, from_json
-from training.suggestions import Preferred
+from training.settings import FineTuneSettings, Settings, from_json
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ def train(
 ) -> str:
     """Trains a model, or goes on with the training that was interrupted; returns the run's id.
 
+    Until `begun.answered` is told of the run, the same words get the same run again.
+
     Args:
         project: whose labels are learned from.
         asked: all automatic if None.
@@ -52,7 +56,8 @@ def train(
         report: told of the progress.
 
     Raises:
-        TrainingError: labels or settings allow no model; the run is kept as `failed`.
+        TrainingError: labels or settings allow no model, and the run is kept as `failed`; or it was
+            deleted meanwhile, and nothing of it is kept.
         Interrupted: one of several processes ended badly; the same call goes on.
         InputError: a setting that does not exist.
         BackboneError: weights that cannot be had.
@@ -63,7 +68,7 @@ def train(
     # What cannot be used is refused before anything is written.
     asked = (asked or Asked()).checked()
     run_id, note = _begin(project, asked, fresh=fresh)
-    with runs.alone(project, run_id):
+    with _held(project, run_id):
         return _train(project, run_id, asked, report, note=note)
 
 
@@ -88,8 +93,8 @@ def prepare(
         TrainingError, LabelloopError, Cancelled: as `train`.
     """
     asked = (asked or Asked()).checked()
-    run_id, note = _begin(project, asked, fresh=fresh)
-    with runs.alone(project, run_id):
+    run_id, note = _begin(project, asked, fresh=fresh, finished=False)
+    with _held(project, run_id):
         if note:
             report(0, 0, note)
         _prepare(project, run_id, asked, report)
@@ -127,7 +132,7 @@ def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[s
         parents=(run_id,),
     )
     new_id, _ = _begin(project, asked, fresh=False)
-    with runs.alone(project, new_id):
+    with _held(project, new_id):
         home, old = runs.folder(project, new_id), runs.folder(project, run_id)
         if not (home / runs.FACTS).exists():
             files.write_bytes(home / runs.ROWS, (old / runs.ROWS).read_bytes())
@@ -142,15 +147,43 @@ def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[s
                 from_json(row["settings"]),
             )
         _train(project, new_id, asked, report)
+    with project.catalog.write() as connection:
+        begun.answered(connection, new_id)
     same = runs.hashes(project, new_id)[runs.MODEL] == about["files"][runs.MODEL]
     return new_id, same
 
 
-def _begin(project: Project, asked: Asked, *, fresh: bool | str) -> tuple[str, str]:
+def _begin(
+    project: Project, asked: Asked, *, fresh: bool | str, finished: bool = True
+) -> tuple[str, str]:
     """The run to train, and what to tell of one that was begun before."""
     if fresh:
-        probe.forget(_probes(project))
-    return begun.find(project, asked, fresh=fresh)
+        probe.forget(choices.probes(project))
+    return begun.find(project, asked, fresh=fresh, finished=finished)
+
+
+@contextmanager
+def _held(project: Project, run_id: str) -> Iterator[None]:
+    """Nobody else trains the run or deletes it meanwhile."""
+    with runs.alone(project, run_id):
+        if _state(project, run_id) == "deleted":
+            raise _deleted(project, run_id)
+        yield
+
+
+def _state(project: Project, run_id: str) -> str:
+    with project.catalog.read() as connection:
+        return str(run_rows.get(connection, run_id)["state"])
+
+
+def _deleted(project: Project, run_id: str) -> TrainingError:
+    """What to say of a run that is gone; what was written for it goes as well."""
+    if runs.folder(project, run_id).exists():
+        runs.remove(project, run_id)
+    return TrainingError(
+        f"{run_id} was deleted before it was trained, so no model was kept. Give the same command "
+        "again to train anew."
+    )
 
 
 def _train(project: Project, run_id: str, asked: Asked, report: Report, *, note: str = "") -> str:
@@ -164,6 +197,12 @@ def _train(project: Project, run_id: str, asked: Asked, report: Report, *, note:
 
     if note:
         report(0, 0, note)
+    if _state(project, run_id) == "done":  # all that is missing is the answer
+        with project.catalog.write() as connection:
+            about = run_rows.get(connection, run_id)["about"]
+            run_rows.update_run(connection, run_id, about={**about, "begun": note})
+        _describe(project, run_id)
+        return run_id
     try:
         material, settings = _prepare(project, run_id, asked, report)
         if isinstance(settings, FineTuneSettings):
@@ -180,9 +219,11 @@ def _train(project: Project, run_id: str, asked: Asked, report: Report, *, note:
     except (TrainingError, BackboneError, InputError, NotFound) as error:  # would fail again
         with project.catalog.write() as connection:
             about = run_rows.get(connection, run_id)["about"]
-            run_rows.update_run(
+            is_there = run_rows.update_run(
                 connection, run_id, state="failed", about={**about, "says": str(error)}
             )
+        if not is_there:  # its files went while they were needed
+            raise _deleted(project, run_id) from error
         raise
     runs.save_metrics(project, run_id, found.metrics)
     about = {
@@ -191,14 +232,23 @@ def _train(project: Project, run_id: str, asked: Asked, report: Report, *, note:
         "begun": note,
         "seconds": seconds,
         "files": runs.hashes(project, run_id),
+        begun.UNANSWERED: True,
     }
     with project.catalog.write() as connection:
-        run_rows.update_run(connection, run_id, state="done", metrics=found.metrics, about=about)
+        is_there = run_rows.update_run(
+            connection, run_id, state="done", metrics=found.metrics, about=about
+        )
+    if not is_there:
+        raise _deleted(project, run_id)
+    _describe(project, run_id)
+    return run_id
+
+
+def _describe(project: Project, run_id: str) -> None:
     try:
         model_card.write(project, run_id, runs.folder(project, run_id))
     except (LabelloopError, OSError) as error:  # it can be written at any time
         _log.warning("%s is trained, but its card could not be written: %s", run_id, error)
-    return run_id
 
 
 def _prepare(
@@ -214,22 +264,14 @@ def _prepare(
         return material, settings
     prepared = features.prepare(project, report=report)
     material = materials.freeze(project, home, report=report)
-    given = dict(asked.settings)
-    if balance.sets_weights(material.plan):
-        # Weights that the training chooses would undo the plan's.
-        given.setdefault("class-weight", "none")
     report(0, 0, "choose settings")
-    chosen = auto.choose(
+    chosen = choices.choose(
+        project,
+        material,
         asked.kind,
-        images=len(material.train),
-        classes=len(material.classes),
-        task=material.task,
-        typical_side=material.side,
-        validation=len(material.validation),
+        asked=asked.settings,
+        backbone=prepared.backbone,
         minutes=asked.minutes,
-        asked=given,
-        preferred=_preferred(project, material, prepared.backbone),
-        probes=_probes(project),
     )
     facts = {
         "asked": asked.as_json(),
@@ -245,28 +287,6 @@ def _prepare(
     _write_plan(home, run_id, facts, chosen.settings)
     _register(project, run_id, facts, chosen.settings)
     return material, chosen.settings
-
-
-def _probes(project: Project) -> Path:
-    """How fast this machine trains, as it was measured once."""
-    return project.workspace.path / "probes"
-
-
-def _preferred(project: Project, material: Material, backbone: str) -> Preferred:
-    """What the workspace's backbone and the balance plan ask of fine-tuning."""
-    found: dict[str, tuple[Any, str]] = {}
-    if backbone != FineTuneSettings().backbone:
-        found["backbone"] = (backbone, "the workspace's")
-    if material.plan.get("augmentation"):
-        recipe = material.plan["recipe"]
-        if recipe not in AUGMENTATIONS:
-            own = project.workspace.path / "recipes" / f"{recipe}.toml"
-            recipe = absolute("augmentation", recipe if recipe.endswith(".toml") else str(own))
-        found["augmentation"] = (recipe, "the balance plan's recipe")
-        # In the loss, the weights of copies would be taken back by those of the classes.
-        found["sampling"] = ("weighted", "the balance plan's copies are further looks at an image")
-        found["class-weight"] = ("none", "the balance plan's copies take its place")
-    return found
 
 
 def _write_plan(home: Path, run_id: str, facts: dict[str, Any], settings: Settings) -> None:

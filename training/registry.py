@@ -40,28 +40,31 @@ def find(project: Project, word: str) -> Run:
         NotFound: there is none.
         InputError: several bear this tag.
     """
+    if word == NEWEST:
+        return choose(project).run
     with project.catalog.read() as connection:
-        rows = run_rows.every(connection, project.id)
-    if word in (CHAMPION, NEWEST):
-        return choose(project).run if word == NEWEST else _champion(project, rows)
-    named = [row for row in rows if word in (row["id"], _short(project, row["id"]))]
-    found = named or [row for row in rows if word in row["tags"] and row["state"] != "deleted"]
-    if len(found) > 1:
-        raise InputError(
-            f"{len(found)} runs are tagged {word!r}: {_listed(found)}. Name one of them."
+        if word == CHAMPION:
+            return _champion(connection, project)
+        rows = run_rows.brief(connection, project.id)
+        named = [row for row in rows if word in (row["id"], _short(project, row["id"]))]
+        found = named or [row for row in rows if word in row["tags"] and row["state"] != "deleted"]
+        if len(found) > 1:
+            raise InputError(
+                f"{len(found)} runs are tagged {word!r}: {_listed(found)}. Name one of them."
+            )
+        if not found:
+            raise NotFound(f"No run {word!r}. `labelloop models list` shows them.")
+        return run_rows.get(connection, found[0]["id"])
+
+
+def _champion(connection: Connection, project: Project) -> Run:
+    found = run_rows.champion(connection, project.id)
+    if found is None:
+        raise NotFound(
+            f"{project.record.name!r} has no champion yet. `labelloop models promote RUN` makes "
+            "one."
         )
-    if not found:
-        raise NotFound(f"No run {word!r}. `labelloop models list` shows them.")
-    return found[0]
-
-
-def _champion(project: Project, rows: Sequence[Run]) -> Run:
-    for row in rows:
-        if row["champion"]:
-            return row
-    raise NotFound(
-        f"{project.record.name!r} has no champion yet. `labelloop models promote RUN` makes one."
-    )
+    return found
 
 
 def choose(project: Project) -> Chosen:
@@ -71,17 +74,18 @@ def choose(project: Project) -> Chosen:
         NotFound: no run is finished.
     """
     with project.catalog.read() as connection:
-        rows = run_rows.every(connection, project.id)
-    finished = [row for row in rows if row["state"] == "done"]
-    for row in finished:
-        if row["champion"]:
-            return Chosen(row, f"{row['id']}, the champion.")
-    if not finished:
-        raise NotFound("There is no trained model yet. Train one with `labelloop train`.")
+        rows = run_rows.brief(connection, project.id)
+        finished = [row for row in rows if row["state"] == "done"]
+        if not finished:
+            raise NotFound("There is no trained model yet. Train one with `labelloop train`.")
+        best = next((row for row in finished if row["champion"]), None)
+        run = run_rows.get(connection, (best or finished[-1])["id"])
+    if best:
+        return Chosen(run, f"{run['id']}, the champion.")
     return Chosen(
-        finished[-1],
-        f"{finished[-1]['id']}, the newest run; there is no champion. `labelloop models promote "
-        "RUN` makes one.",
+        run,
+        f"{run['id']}, the newest run; there is no champion. `labelloop models promote RUN` makes "
+        "one.",
     )
 
 
@@ -97,7 +101,7 @@ def tag(project: Project, run_id: str, word: str, *, remove: bool = False) -> li
             "most 40."
         )
     with project.catalog.write() as connection:
-        rows = run_rows.every(connection, project.id)
+        rows = run_rows.brief(connection, project.id)
         names = {name for row in rows for name in (row["id"], _short(project, row["id"]))}
         if word in names | {CHAMPION, NEWEST}:
             raise InputError(f"{word!r} means a run already. Take another word.")
@@ -154,29 +158,34 @@ def delete(project: Project, run_id: str, *, yes: bool = False) -> int:
             `yes` is false.
         TrainingError: it is being trained.
     """
-    with project.catalog.write() as connection:
-        row = run_rows.get(connection, run_id)
-        if row["state"] == "deleted":
-            raise InputError(f"{run_id} was deleted before.")
-        if row["champion"]:
-            raise InputError(
-                f"{run_id} is the champion. Promote another run first: labelloop models promote RUN"
-            )
-        if row["state"] == "running" and runs.is_busy(project, run_id):
-            raise TrainingError(f"{run_id} is being trained. Cancel that first.")
-        if not yes and run_rows.rests_on(connection, run_id):
-            raise InputError(
-                f"A round or the predictions in the catalog come from {run_id}: without its files "
-                "they cannot be made again. Say --yes to delete it all the same."
-            )
-        home = runs.folder(project, run_id)
-        freed = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
-        run_rows.update_run(connection, run_id, state="deleted")
-        _note(connection, project, "run-deleted", run_id, bytes=freed)
-    # After the row: a kill in between leaves files that nobody names, not a run without files.
-    if home.exists():
+    with project.catalog.read() as connection:
+        _check_deletable(connection, run_id, yes=yes)
+    # Held to the end, so that no training begins with what is about to go.
+    with runs.alone(project, run_id):
+        with project.catalog.write() as connection:
+            _check_deletable(connection, run_id, yes=yes)
+            home = runs.folder(project, run_id)
+            freed = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+            run_rows.update_run(connection, run_id, state="deleted")
+            _note(connection, project, "run-deleted", run_id, bytes=freed)
+        # After the row: a kill in between leaves files that nobody names, not a run without files.
         runs.remove(project, run_id)
     return freed
+
+
+def _check_deletable(connection: Connection, run_id: str, *, yes: bool) -> None:
+    row = run_rows.get(connection, run_id)
+    if row["state"] == "deleted":
+        raise InputError(f"{run_id} was deleted before.")
+    if row["champion"]:
+        raise InputError(
+            f"{run_id} is the champion. Promote another run first: labelloop models promote RUN"
+        )
+    if not yes and run_rows.rests_on(connection, run_id):
+        raise InputError(
+            f"A round or the predictions in the catalog come from {run_id}: without its files "
+            "they cannot be made again. Say --yes to delete it all the same."
+        )
 
 
 def _unfit(row: Run) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.calibration import log_loss
+from training.targets import THRESHOLD
 
 
 def figures(
@@ -22,7 +23,7 @@ def figures(
         actual = truth[:, None] == names
         called = probabilities.argmax(axis=1)[:, None] == names
     else:
-        actual, called = truth == 1, probabilities >= 0.5
+        actual, called = truth == 1, probabilities >= THRESHOLD
     both, held, named = (table.sum(axis=0) for table in (actual & called, actual, called))
     known = held + named > 0
     recalls = both[held > 0] / held[held > 0]

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+THRESHOLD = 0.5
+"""A multi-label class is predicted from this probability on."""
+
 
 def to_targets(
     classes: Sequence[tuple[int, ...]], class_ids: Sequence[int], *, task: str

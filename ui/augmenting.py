@@ -192,7 +192,7 @@ def _judge(project: Project) -> "tuple[Learn | None, str]":
     from training.settings import HeadSettings
 
     with project.catalog.read() as connection:
-        heads = [run for run in runs.every(connection, project.id) if run["kind"] == "head"]
+        heads = [run for run in runs.brief(connection, project.id) if run["kind"] == "head"]
     if not heads:
         return judge.learn, "heads fitted to the labels out of fold"
     newest = heads[-1]["id"]

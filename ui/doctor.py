@@ -285,8 +285,22 @@ def check_label_studio(workspace: Workspace) -> Check:
     return Check("Label Studio", True, f"{release} at {found.url}.")
 
 
+def check_answers(workspace: Workspace) -> Check:
+    """Whether Label Studio tells of answers, or has to be asked for them."""
+    from ui import jobs
+    from ui.jobs import bells
+
+    if not jobs.worker_runs(workspace):
+        says = "Nobody fetches them now; the worker of `labelloop up` does."
+    elif found := bells.arrival(workspace):
+        says = f"They arrive {found}."
+    else:
+        says = "No queue to fetch them from yet."
+    return Check("answers", True, says, needed=False)
+
+
 def _of_a_workspace() -> Iterator[Callable[[Workspace], Check]]:
-    yield from (check_catalog, check_permissions, check_label_studio)
+    yield from (check_catalog, check_permissions, check_label_studio, check_answers)
 
 
 def _ports() -> Iterator[tuple[str, int]]:

@@ -121,13 +121,13 @@ def mistakes(
         run: the champion if empty, else the newest run.
         of: only this class.
         part: `validation` or `test`.
-        count: of each class, at most.
+        count: of each class, at most; 1 to `training.explain.mistakes.MOST`.
         out: a .html to write the gallery to.
         report: told of the progress.
 
     Raises:
         NotFound: there is no such run or class.
-        InputError: no such part, or `out` is no .html.
+        InputError: no such part or count, or `out` is no .html.
         TrainingError: the part is empty, or the model cannot be used.
     """
     from curation import files
@@ -138,8 +138,10 @@ def mistakes(
 
     if out is not None and out.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"--out {out}: the gallery is a page; name a file that ends in .html.")
-    if count < 1:
-        raise InputError(f"--count is {count}; give at least 1.")
+    if not 1 <= count <= wrong.MOST:
+        raise InputError(
+            f"--count is {count:,}; give 1 to {wrong.MOST}. Mend these, and train again for more."
+        )
     row = registry.find(project, run) if run else None
     chosen = registry.Chosen(row, f"{row['id']}.") if row else registry.choose(project)
     run_id = chosen.run["id"]

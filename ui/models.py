@@ -22,7 +22,9 @@ def every(project: Project) -> dict[str, Any]:
     from curation.catalog import runs as run_rows
 
     with project.catalog.read() as connection:
-        rows = run_rows.every(connection, project.id)
+        rows = run_rows.brief(
+            connection, project.id, metrics=FIGURES, about=("labels", "judged_on", "imported")
+        )
     return {"models": [_listed(row) for row in rows]}
 
 
@@ -37,7 +39,7 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
         "labels": about.get("labels"),
         "snapshot": row["snapshot_id"],
         "judged_on": about.get("judged_on", ""),
-        "metrics": {name: row["metrics"][name] for name in FIGURES if name in row["metrics"]},
+        "metrics": row["metrics"],
         "imported": "imported" in about,
         "created_at": f"{row['created_at']:%Y-%m-%d %H:%M}",
     }
@@ -51,7 +53,7 @@ def show(project: Project, run: str) -> dict[str, Any]:
 
     row = registry.find(project, run)
     with project.catalog.read() as connection:
-        others = run_rows.every(connection, project.id)
+        others = run_rows.brief(connection, project.id, about=("parents",))
     return {
         **training.show(project, row["id"]),
         "children": [one["id"] for one in others if row["id"] in one["about"].get("parents", [])],
@@ -223,6 +225,7 @@ def predict(
     top: int = 0,
     probabilities: bool = False,
     exact: bool = False,
+    retry_rejected: bool = False,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Writes a model's answers about image files; an interrupted call is gone on with.
@@ -235,6 +238,7 @@ def predict(
         top: also the so many likeliest classes.
         probabilities: also those of all classes.
         exact: in fp32 torch, whatever is faster.
+        retry_rejected: looks again at images that an earlier call could not read.
         report: told of the progress.
 
     Raises:
@@ -251,7 +255,13 @@ def predict(
     report(0, 0, "load the model")
     model = classifier.open(project, chosen.run["id"], exact=exact)
     done = prediction.predict(
-        model, found, out, top=top, probabilities=probabilities, report=report
+        model,
+        found,
+        out,
+        top=top,
+        probabilities=probabilities,
+        retry_rejected=retry_rejected,
+        report=report,
     )
     return {
         "out": str(out),
@@ -262,6 +272,7 @@ def predict(
         "predicted": done.images - done.already,
         "already": done.already,
         "rejected": done.rejected,
+        "retried": done.retried,
         "seconds": round(done.seconds, 3),
         "images_per_second": round(done.images_per_second, 1),
     }

@@ -28,11 +28,22 @@ def train(
     fresh: bool | str = False,
     report: Report = silent,
 ) -> dict[str, Any]:
-    """Trains a model on the labels as they are, or goes on with what was interrupted."""
+    """Trains a model on the labels as they are, or goes on with what was interrupted.
+
+    Whoever gets the answer says so by `answered`; until then, the same words get the same run.
+    """
     from training import experiments
 
     asked = _asked(kind, settings, minutes, seed, processes)
     return show(project, experiments.train(project, asked, fresh=fresh, report=report))
+
+
+def answered(project: Project, run_id: str) -> None:
+    """Notes that whoever asked for a run was told of it: the same words now train anew."""
+    from training import begun
+
+    with project.catalog.write() as connection:
+        begun.answered(connection, run_id)
 
 
 def prepare(

@@ -4,7 +4,7 @@ Functions return what the command line prints with `--json`, so that every face 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
 TASKS: tuple[Task, ...] = ("single-label", "multi-label", "boxes")
 LABELS_FROM: tuple[LabelsFrom, ...] = ("auto", "folder", "csv", "none")
+LOOK = "labelloop issues (what is wrong with the images), then "
 
 
 T = TypeVar("T")
@@ -61,30 +62,31 @@ def create_project(
     seconds_per_label: float = 4.0,
     guidelines: Path | None = None,
     seed: int | None = None,
+    none_of_these: str = "",
 ) -> Project:
     """A new project from what the user typed.
 
     Raises:
         InputError: an option that cannot be used; nothing is written then.
     """
-    text = ""
-    if guidelines is not None:
-        try:
-            text = guidelines.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"Cannot read the guidelines {guidelines}: {error}.") from error
+    from labeling import guidelines as told
+
+    taken = None if guidelines is None else told.take(guidelines.expanduser())
     if not seconds_per_label > 0:
         raise InputError(f"--seconds-per-label {seconds_per_label} must be above 0.")
-    return workspaces.create_project(
+    made = workspaces.create_project(
         path.expanduser(),
         name=name,
         class_names=[part.strip() for part in classes.split(",") if part.strip()],
         task=choice(task, TASKS, "--task"),
         target=_target(target) if target else None,
         seconds_per_label=seconds_per_label,
-        guidelines=text,
         seed=seed,
+        none_of_these=none_of_these,
     )
+    if taken is not None:
+        told.keep(made, taken)
+    return workspaces.refreshed(made)
 
 
 def _target(text: str) -> Target:
@@ -252,7 +254,11 @@ def status(project: Project) -> dict[str, Any]:
         "waiting": waiting,
         "rounds": [round_summary(record) for record in held],
         "corrections": doubts,
-        "next": _next_step(counts, held, waiting, doubts, looked=looked, task=project.record.task),
+        "next": (
+            _next_of_boxes(counts, held, waiting, looked=looked)
+            if project.record.task == "boxes"
+            else _next_step(counts, held, waiting, doubts, looked=looked)
+        ),
     }
 
 
@@ -263,14 +269,12 @@ def _next_step(
     doubts: int,
     *,
     looked: bool,
-    task: Task,
 ) -> str:
     if not counts["total"]:
         return "labelloop import FOLDER"
-    look = "" if looked else "labelloop issues (what is wrong with the images), then "
-    if not held:  # boxes are neither drawn here nor learned from
-        begin = "labelloop up --detach and labelloop round --budget 50"
-        return look + ("labelloop export --format coco OUT" if task == "boxes" else begin)
+    look = "" if looked else LOOK
+    if not held:
+        return look + "labelloop up --detach and labelloop round --budget 50"
     if held[-1].state == "running":
         return "labelloop round (goes on with the round that was interrupted)"
     if doubts:
@@ -278,6 +282,24 @@ def _next_step(
     if waiting:
         return f"label the {waiting:,} images that wait, then labelloop round"
     return "labelloop round --budget 50"
+
+
+def _next_of_boxes(
+    counts: dict[str, int], held: list[RoundRecord], waiting: int, *, looked: bool
+) -> str:
+    """Of a project whose images no model chooses."""
+    if not counts["total"]:
+        return "labelloop import FOLDER"
+    look = "" if looked else LOOK
+    if held and held[-1].state == "running":
+        return "labelloop label send (goes on with what was interrupted)"
+    if waiting:
+        return f"draw boxes in the {waiting:,} images that wait"
+    export = "labelloop export --format coco OUT"
+    if not counts["pool"]:
+        return look + export
+    done = f", or {export}" if counts["labeled"] else ""
+    return f"{look}labelloop up --detach and labelloop label send{done}"
 
 
 def round_summary(record: RoundRecord) -> dict[str, Any]:
@@ -459,6 +481,19 @@ def adopt(
         "classes": list(found.project.record.classes),
         "quarantined": [{"image": image, "reason": reason} for image, reason in found.quarantined],
     }
+
+
+def send(
+    project: Project, images: Sequence[str] = (), *, count: int = 50, report: Report = silent
+) -> dict[str, Any]:
+    """Sends images of boxes to people: those of these names, or as many at random."""
+    from labeling import sending
+
+    with people(project) as annotator:
+        connection, shelf = annotator.connected()
+        return sending.send(
+            project, connection, shelf=shelf, names=images, count=count, report=report
+        )
 
 
 def rebuild(project: Project, *, report: Report = silent) -> dict[str, Any]:

@@ -1,12 +1,36 @@
 """Annotators and what each of them answered, with every earlier answer kept."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from curation.catalog.bulk import batched, insert_new, insert_one
-from curation.catalog.schema import annotation_versions, annotations, annotators
+from curation.catalog.bulk import ROWS, batched, insert_new, insert_one
+from curation.catalog.schema import (
+    annotation_versions,
+    annotations,
+    annotators,
+    images,
+    label_classes,
+    labels,
+)
 from curation.records import Box, Queue, RemoteAnswer
 
 IMPORT = "imported labels"
@@ -65,40 +89,122 @@ def annotator_of_user(
 
 
 def list_annotators(connection: Connection, project_id: int) -> list[dict[str, Any]]:
-    """Each annotator with the number of answers and skips and the median seconds, busiest first."""
+    """Each annotator with what they did and the median seconds, busiest first.
+
+    Answers and skips are those of all queues. Reviews are the answers among them that were given in
+    the correction queue; their pre-labels, which are labels in doubt, count neither as shown nor as
+    accepted.
+    """
+    medians = _medians(connection, project_id)
+    answered = annotations.c.state == "answered"
+    asked = and_(answered, annotations.c.queue.is_distinct_from("correction"))
+    counted = {
+        "answered": answered,
+        "skipped": annotations.c.state == "skipped",
+        "unsure": and_(annotations.c.unsure, annotations.c.state.in_(("answered", "unsure"))),
+        "reviews": and_(answered, annotations.c.queue == "correction"),
+        "prelabels_shown": and_(asked, annotations.c.prelabel != "none"),
+        "prelabels_accepted": and_(asked, annotations.c.prelabel == "accepted"),
+    }
+    given = (
+        select(
+            annotations.c.annotator_id,
+            *(func.count().filter(what).label(name) for name, what in counted.items()),
+        )
+        .where(annotations.c.project_id == project_id)
+        .group_by(annotations.c.annotator_id)
+        .subquery()
+    )
     rows = connection.execute(
-        select(annotators).where(annotators.c.project_id == project_id).order_by(annotators.c.id)
-    ).all()
-    found = []
-    for row in rows:
-        mine = annotations.c.annotator_id == row.id
-        counts = {
-            state: n
-            for state, n in connection.execute(
-                select(annotations.c.state, func.count()).where(mine).group_by(annotations.c.state)
-            )
+        select(
+            annotators.c.id,
+            annotators.c.name,
+            annotators.c.kind,
+            annotators.c.state,
+            annotators.c.remote_user_id,
+            *(func.coalesce(given.c[name], 0).label(name) for name in counted),
+        )
+        .outerjoin(given, given.c.annotator_id == annotators.c.id)
+        .where(annotators.c.project_id == project_id)
+        .order_by(func.coalesce(given.c.answered, 0).desc(), annotators.c.id)
+    )
+    return [
+        {
+            **{key: value for key, value in row._mapping.items() if key != "id"},
+            "median_seconds": medians.get(row.id),
         }
-        timed = (mine, annotations.c.seconds.is_not(None), annotations.c.state == "answered")
-        n = connection.scalar(select(func.count()).select_from(annotations).where(*timed)) or 0
-        median = connection.scalar(
-            select(annotations.c.seconds)
-            .where(*timed)
-            .order_by(annotations.c.seconds)
-            .offset(n // 2)
-            .limit(1)
+        for row in rows
+    ]
+
+
+def _medians(connection: Connection, project_id: int) -> dict[int, float]:
+    """By annotator the middle one of the seconds that answers took."""
+    whose = annotations.c.annotator_id
+    ranked = (
+        select(
+            annotations.c.annotator_id,
+            annotations.c.seconds,
+            func.row_number()
+            .over(partition_by=whose, order_by=annotations.c.seconds)
+            .label("rank"),
+            func.count().over(partition_by=whose).label("n"),
         )
-        found.append(
-            {
-                "name": row.name,
-                "kind": row.kind,
-                "state": row.state,
-                "remote_user_id": row.remote_user_id,
-                "answered": counts.get("answered", 0),
-                "skipped": counts.get("skipped", 0),
-                "median_seconds": median,
-            }
+        .where(*_timed(project_id))
+        .subquery()
+    )
+    rows = connection.execute(
+        select(ranked.c.annotator_id, ranked.c.seconds).where(ranked.c.rank == ranked.c.n // 2 + 1)
+    )
+    return {row.annotator_id: row.seconds for row in rows}
+
+
+def _timed(project_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        annotations.c.project_id == project_id,
+        annotations.c.state == "answered",
+        annotations.c.seconds.is_not(None),
+    )
+
+
+def seconds(connection: Connection, project_id: int) -> Iterator[tuple[str, list[float]]]:
+    """One annotator after the other, with the seconds that their answers took, ascending."""
+    rows = connection.execute(
+        select(annotators.c.name, annotations.c.seconds)
+        .join_from(annotations, annotators, annotators.c.id == annotations.c.annotator_id)
+        .where(*_timed(project_id))
+        .order_by(annotations.c.annotator_id, annotations.c.seconds),
+        execution_options={"yield_per": ROWS},
+    )
+    for name, mine in groupby(rows, key=itemgetter(0)):
+        yield name, [seconds for _, seconds in mine]
+
+
+def accounts(connection: Connection, project_id: int) -> list[dict[str, Any]]:
+    """Each annotator's name, kind, state and remote_user_id, without what they did."""
+    rows = connection.execute(
+        select(
+            annotators.c.name, annotators.c.kind, annotators.c.state, annotators.c.remote_user_id
         )
-    return sorted(found, key=lambda annotator: -annotator["answered"])
+        .where(annotators.c.project_id == project_id)
+        .order_by(annotators.c.id)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def annotator_names(connection: Connection, project_id: int) -> dict[int, str]:
+    """The names of all annotators, by id."""
+    rows = connection.execute(
+        select(annotators.c.id, annotators.c.name).where(annotators.c.project_id == project_id)
+    )
+    return {row.id: row.name for row in rows}
+
+
+def names_of_no_person(connection: Connection, project_id: int) -> set[str]:
+    """The names of annotators that are not people, such as that of imported labels."""
+    rows = select(annotators.c.name).where(
+        annotators.c.project_id == project_id, annotators.c.kind != "person"
+    )
+    return {IMPORT, *connection.scalars(rows)}
 
 
 def set_annotator_state(connection: Connection, project_id: int, name: str, state: str) -> bool:
@@ -145,10 +251,13 @@ def put_remote(
             before = known.get(answer.remote_id)
             if before is None and answer.state == "deleted":
                 continue
-            classes = list(answer.classes)
+            if before is not None and before.remote_updated_at > answer.updated_at:
+                continue  # a pull beside this one, which read later, was first to write
+            said = _said(answer)
             if before is not None and answer.state == "deleted":
-                classes = list(before.classes)  # what was deleted stays readable
-            if before is not None and (before.state, before.classes) == (answer.state, classes):
+                # What was deleted stays readable.
+                said = {name: before._mapping[name] for name in _SAID} | {"state": "deleted"}
+            if before is not None and said == {name: before._mapping[name] for name in said}:
                 continue
             _write(
                 connection,
@@ -158,8 +267,7 @@ def put_remote(
                     "image_id": answer.image_id,
                     "annotator_id": annotator_ids[answer.remote_user_id],
                     "remote_id": answer.remote_id,
-                    "state": answer.state,
-                    "classes": classes,
+                    **said,
                     "seconds": answer.seconds,
                     "prelabel": answer.prelabel,
                     "model_version": answer.model_version,
@@ -185,7 +293,7 @@ def mark_deleted(connection: Connection, project_id: int, remote_ids: Iterable[i
         for row in rows:
             values = {
                 key: row._mapping[key]
-                for key in ("project_id", "image_id", "annotator_id", "remote_id", "classes")
+                for key in ("project_id", "image_id", "annotator_id", "remote_id", *_SAID)
             }
             _write(connection, row.id, {**values, "state": "deleted"})
             changed.add(row.image_id)
@@ -228,6 +336,20 @@ def detach(connection: Connection, project_id: int, image_ids: Sequence[int], qu
         )
 
 
+_SAID = ("state", "classes", "boxes", "unsure", "comment")
+"""What the current answer and every version of it hold alike."""
+
+
+def _said(answer: RemoteAnswer) -> dict[str, Any]:
+    return {
+        "state": answer.state,
+        "classes": list(answer.classes),
+        "boxes": None if answer.boxes is None else as_rows(answer.boxes),
+        "unsure": answer.unsure,
+        "comment": answer.comment,
+    }
+
+
 def _write(connection: Connection, annotation_id: int | None, values: dict[str, Any]) -> None:
     if annotation_id is None:
         key = insert_one(connection, annotations, values)
@@ -241,9 +363,7 @@ def _write(connection: Connection, annotation_id: int | None, values: dict[str, 
             project_id=values["project_id"],
             annotation_id=key,
             image_id=values["image_id"],
-            state=values["state"],
-            classes=values["classes"],
-            boxes=values.get("boxes"),
+            **{name: values[name] for name in _SAID},
         )
     )
 
@@ -265,26 +385,83 @@ def live(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One answer that stands.
+
+    Attributes:
+        kind: of annotator: person, import or oracle.
+        boxes: none where nothing was drawn, or the task is not `boxes`.
+        review: when it was said if a reviewer said it, counted up; none for all others.
+    """
+
+    annotator_id: int
+    kind: str
+    classes: tuple[int, ...]
+    boxes: tuple[Box, ...] = ()
+    review: int | None = None
+
+
+def given(connection: Connection, image_ids: Sequence[int]) -> dict[int, list[Given]]:
+    """What stands answered now, with who said it; oldest first."""
+    found: dict[int, list[Given]] = {}
+    for batch in batched(image_ids):
+        reviewed = {row.id: row.said for row in _reviews(connection, batch)}
+        rows = connection.execute(
+            select(
+                annotations.c.id,
+                annotations.c.image_id,
+                annotations.c.annotator_id,
+                annotators.c.kind,
+                annotations.c.classes,
+                annotations.c.boxes,
+            )
+            .join(annotators, annotators.c.id == annotations.c.annotator_id)
+            .where(annotations.c.image_id.in_(batch), annotations.c.state == "answered")
+            .order_by(annotations.c.id)
+        )
+        for row in rows:
+            found.setdefault(row.image_id, []).append(
+                Given(
+                    row.annotator_id,
+                    row.kind,
+                    tuple(row.classes),
+                    _boxes(row.boxes),
+                    reviewed.get(row.id),
+                )
+            )
+    return found
+
+
+def _boxes(stored: Sequence[Sequence[float]] | None) -> tuple[Box, ...]:
+    """The column `boxes` as boxes; see `as_rows`."""
+    return tuple(Box(int(class_id), *place) for class_id, *place in stored or ())
+
+
 def reviews(connection: Connection, image_ids: Sequence[int]) -> dict[int, list[tuple[int, ...]]]:
     """What reviewers say of these images now, as class ids; what was said last comes last."""
     found: dict[int, list[tuple[int, ...]]] = {}
     for batch in batched(image_ids):
-        said = func.max(annotation_versions.c.id).label("said")
-        newest = (
-            select(annotation_versions.c.annotation_id, said)
-            .where(annotation_versions.c.image_id.in_(batch))
-            .group_by(annotation_versions.c.annotation_id)
-            .subquery()
-        )
-        rows = connection.execute(
-            select(annotations.c.image_id, annotations.c.classes)
-            .join(newest, newest.c.annotation_id == annotations.c.id)
-            .where(annotations.c.queue == "correction", annotations.c.state == "answered")
-            .order_by(newest.c.said)
-        )
-        for row in rows:
+        for row in _reviews(connection, batch):
             found.setdefault(row.image_id, []).append(tuple(row.classes))
     return found
+
+
+def _reviews(connection: Connection, image_ids: Sequence[int]) -> Sequence[Any]:
+    """Reviewers' answers (id, image_id, classes, said) in the order in which they were said."""
+    said = func.max(annotation_versions.c.id).label("said")
+    newest = (
+        select(annotation_versions.c.annotation_id, said)
+        .where(annotation_versions.c.image_id.in_(image_ids))
+        .group_by(annotation_versions.c.annotation_id)
+        .subquery()
+    )
+    return connection.execute(
+        select(annotations.c.id, annotations.c.image_id, annotations.c.classes, newest.c.said)
+        .join(newest, newest.c.annotation_id == annotations.c.id)
+        .where(annotations.c.queue == "correction", annotations.c.state == "answered")
+        .order_by(newest.c.said)
+    ).all()
 
 
 def said(connection: Connection, project_id: int) -> list[tuple[int, str, tuple[int, ...]]]:
@@ -293,8 +470,33 @@ def said(connection: Connection, project_id: int) -> list[tuple[int, str, tuple[
     Without reviewers' answers, who were shown what others had said.
     """
     rows = connection.execute(
-        select(annotations.c.image_id, annotators.c.name, annotations.c.classes)
-        .join(annotators, annotators.c.id == annotations.c.annotator_id)
+        _asked(project_id, annotations.c.image_id, annotators.c.name, annotations.c.classes)
+    )
+    return [(row.image_id, row.name, tuple(sorted(row.classes))) for row in rows]
+
+
+def drawn(connection: Connection, project_id: int) -> list[tuple[int, str, tuple[Box, ...]]]:
+    """As `said`, with the boxes instead of the classes; nothing drawn is an answer as well."""
+    rows = connection.execute(
+        _asked(project_id, annotations.c.image_id, annotators.c.name, annotations.c.boxes)
+    )
+    return [(row.image_id, row.name, _boxes(row.boxes)) for row in rows]
+
+
+def votes(connection: Connection, project_id: int) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """As `said`, one by one, with the annotator's id."""
+    rows = connection.execute(
+        _asked(project_id, annotations.c.image_id, annotators.c.id, annotations.c.classes),
+        execution_options={"yield_per": ROWS},
+    )
+    return ((row.image_id, row.id, tuple(row.classes)) for row in rows)
+
+
+def _asked(project_id: int, *columns: ColumnElement[Any]) -> Select[Any]:
+    """These columns of what people said unprompted, oldest first."""
+    return (
+        select(*columns)
+        .join_from(annotations, annotators, annotators.c.id == annotations.c.annotator_id)
         .where(
             annotators.c.project_id == project_id,
             annotators.c.kind == "person",
@@ -303,7 +505,146 @@ def said(connection: Connection, project_id: int) -> list[tuple[int, str, tuple[
         )
         .order_by(annotations.c.id)
     )
-    return [(row.image_id, row.name, tuple(sorted(row.classes))) for row in rows]
+
+
+def co_answered(
+    connection: Connection, project_id: int
+) -> Iterator[list[tuple[str, tuple[int, ...]]]]:
+    """Of each image that two people or more answered: who says what, as `said`, oldest first."""
+    asked = (
+        annotations.c.project_id == project_id,
+        annotations.c.state == "answered",
+        annotations.c.queue.is_distinct_from("correction"),
+    )
+    several = (
+        select(annotations.c.image_id)
+        .where(*asked)
+        .group_by(annotations.c.image_id)
+        .having(func.count() > 1)
+    )
+    rows = connection.execute(
+        select(
+            annotations.c.image_id,
+            annotators.c.name,
+            cast(annotations.c.classes, Text).label("classes"),
+        )
+        .join_from(annotations, annotators, annotators.c.id == annotations.c.annotator_id)
+        .where(*asked, annotators.c.kind == "person", annotations.c.image_id.in_(several))
+        .order_by(annotations.c.image_id, annotations.c.id),
+        execution_options={"yield_per": ROWS},
+    )
+    for _, mine in groupby(rows, key=itemgetter(0)):
+        # Of two answers of one person the last.
+        said = {name: _class_ids(classes) for _, name, classes in mine}
+        if len(said) > 1:
+            yield list(said.items())
+
+
+def against_labels(
+    connection: Connection, project_id: int, name: str
+) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+    """What a person says of images whose label rests on two people or more, and that label.
+
+    As class ids, ascending. Without what they said as a reviewer, since that decides the label.
+    """
+    other = annotations.alias()
+    people = (
+        select(func.count(other.c.annotator_id.distinct()))
+        .join_from(other, annotators, annotators.c.id == other.c.annotator_id)
+        .where(
+            other.c.image_id == annotations.c.image_id,
+            other.c.state == "answered",
+            annotators.c.kind == "person",
+        )
+        .scalar_subquery()
+    )
+    me = (
+        select(annotators.c.id)
+        .where(annotators.c.project_id == project_id, annotators.c.name == name)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(
+            annotations.c.image_id,
+            cast(annotations.c.classes, Text).label("classes"),
+            label_classes.c.class_id,
+        )
+        .join_from(annotations, labels, labels.c.image_id == annotations.c.image_id)
+        .outerjoin(label_classes, label_classes.c.image_id == annotations.c.image_id)
+        .where(
+            annotations.c.project_id == project_id,
+            annotations.c.annotator_id == me,
+            annotations.c.state == "answered",
+            annotations.c.queue.is_distinct_from("correction"),
+            labels.c.origin == "people",
+            people > 1,
+        )
+        .order_by(annotations.c.image_id, annotations.c.id),
+        execution_options={"yield_per": ROWS},
+    )
+    for _, mine in groupby(rows, key=itemgetter(0)):
+        found = list(mine)
+        label = {row.class_id for row in found if row.class_id is not None}
+        yield _class_ids(found[-1].classes), sorted(label)
+
+
+@lru_cache(maxsize=4096)
+def _class_ids(stored: str) -> tuple[int, ...]:
+    """The column `classes`, read as text: few different ones come again and again."""
+    return tuple(sorted(set(json.loads(stored))))
+
+
+def answered_images(connection: Connection, project_id: int) -> list[int]:
+    """The images that somebody answered who is no import, in the order of their ids."""
+    return list(
+        connection.scalars(
+            select(annotations.c.image_id)
+            .join(annotators, annotators.c.id == annotations.c.annotator_id)
+            .where(
+                annotations.c.project_id == project_id,
+                annotators.c.kind != "import",
+                annotations.c.state == "answered",
+            )
+            .distinct()
+            .order_by(annotations.c.image_id)
+        )
+    )
+
+
+def unsure_images(connection: Connection, project_id: int) -> list[int]:
+    """Images of which somebody is unsure, and that nobody else has answered surely or reviewed.
+
+    In the order of their ids. Some have a label, of an answer that somebody was unsure of; others
+    have none, since nobody named a class.
+    """
+    other = annotations.alias()
+    settled = (
+        select(other.c.id)
+        .where(
+            other.c.image_id == annotations.c.image_id,
+            or_(other.c.annotator_id != annotations.c.annotator_id, other.c.queue == "correction"),
+            other.c.state == "answered",
+            ~other.c.unsure,
+            # An imported label is what people are asked about.
+            other.c.annotator_id.in_(select(annotators.c.id).where(annotators.c.kind != "import")),
+        )
+        .exists()
+    )
+    return list(
+        connection.scalars(
+            select(annotations.c.image_id)
+            .join(images, images.c.id == annotations.c.image_id)
+            .where(
+                annotations.c.project_id == project_id,
+                annotations.c.unsure,
+                annotations.c.state.in_(("answered", "unsure")),
+                images.c.state == "ok",
+                ~settled,
+            )
+            .distinct()
+            .order_by(annotations.c.image_id)
+        )
+    )
 
 
 def is_skip() -> ColumnElement[bool]:
@@ -347,6 +688,8 @@ def history(connection: Connection, image_id: int) -> list[dict[str, Any]]:
         select(
             annotation_versions.c.state,
             annotation_versions.c.classes,
+            annotation_versions.c.unsure,
+            annotation_versions.c.comment,
             annotation_versions.c.created_at,
             annotators.c.name.label("annotator"),
             annotations.c.seconds,

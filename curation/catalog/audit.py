@@ -70,6 +70,12 @@ def has(connection: Connection, project_id: int, act: str) -> bool:
     return connection.scalar(found) is not None
 
 
+def count(connection: Connection, project_id: int, act: str) -> int:
+    """How often this was done in a project."""
+    found = select(func.count()).where(audit.c.project_id == project_id, audit.c.act == act)
+    return connection.scalar(found) or 0
+
+
 def broken(connection: Connection) -> Iterator[int]:
     """The ids of rows that were changed, or stand behind a removed one."""
     previous = "0" * 64

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from curation.catalog import annotations as rows
 from curation.catalog.bulk import batched
-from curation.catalog.schema import annotation_versions, annotations, annotators
+from curation.catalog.schema import annotation_versions, annotations
 from curation.records import Box
 
 
@@ -107,42 +107,3 @@ def _known(connection: Connection, annotator_id: int, image_ids: Sequence[int]) 
         .order_by(annotations.c.id)
     )
     return {row.image_id: row for row in found}
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """The boxes that stand for an image: those of the newest answer.
-
-    Attributes:
-        share: of the people's answers that name the same classes equally often, 0 to 1.
-        answers: how many people answered.
-    """
-
-    boxes: tuple[Box, ...]
-    share: float
-    answers: int
-
-
-def drawings(connection: Connection, image_ids: Sequence[int]) -> dict[int, Drawing]:
-    """What people drew on these images, for those that somebody answered."""
-    said: dict[int, list[tuple[Box, ...]]] = {}
-    for batch in batched(image_ids):
-        found = connection.execute(
-            select(annotations.c.image_id, annotations.c.boxes)
-            .join(annotators, annotators.c.id == annotations.c.annotator_id)
-            .where(
-                annotations.c.image_id.in_(batch),
-                annotations.c.state == "answered",
-                annotators.c.kind != "import",
-            )
-            .order_by(annotations.c.id)
-        )
-        for row in found:
-            boxes = tuple(Box(int(key), *place) for key, *place in row.boxes or ())
-            said.setdefault(row.image_id, []).append(boxes)
-    return {image_id: _last(drawn) for image_id, drawn in said.items()}
-
-
-def _last(drawn: Sequence[tuple[Box, ...]]) -> Drawing:
-    named = [sorted(box.class_id for box in boxes) for boxes in drawn]
-    return Drawing(drawn[-1], named.count(named[-1]) / len(named), len(drawn))

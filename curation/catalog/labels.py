@@ -252,7 +252,7 @@ def count_by_class(connection: Connection, project_id: int) -> dict[str, int]:
     rows = connection.execute(
         select(classes.c.name, func.coalesce(counted.c.n, 0))
         .outerjoin(counted, counted.c.class_id == classes.c.id)
-        .where(classes.c.project_id == project_id)
+        .where(classes.c.project_id == project_id, classes.c.merged_into_id.is_(None))
         .order_by(classes.c.position)
     )
     return {name: n for name, n in rows}

@@ -1,8 +1,10 @@
 """Plans: what was decided about a dataset, such as a remedy for imbalance, until it is taken back.
 
 The newest active plan of a kind is in force. Kinds there are: `balance` (how labels count in
-training) and `labeling-quota` (what a round chooses first); `curation.balance` writes and reads
-their settings.
+training) and `labeling-quota` (what a round chooses first), whose settings `curation.balance`
+writes and reads, and `consensus` (how labels follow from answers), whose settings
+`labeling.consensus` does. What a plan rests on and is too long to be read with it is kept apart
+(`keep`) and named by it.
 """
 
 from dataclasses import dataclass
@@ -42,6 +44,23 @@ def put(connection: Connection, project_id: int, kind: str, settings: dict[str, 
     return insert_one(
         connection, plans, {"project_id": project_id, "kind": kind, "settings": settings}
     )
+
+
+def keep(connection: Connection, project_id: int, kind: str, settings: dict[str, Any]) -> int:
+    """Keeps what a plan rests on, which is never in force itself; returns its id, for `get`."""
+    return insert_one(
+        connection,
+        plans,
+        {"project_id": project_id, "kind": kind, "settings": settings, "active": False},
+    )
+
+
+def get(connection: Connection, project_id: int, plan_id: int) -> dict[str, Any] | None:
+    """The settings of this plan, or of what was kept for one; none if there is no such row."""
+    found: dict[str, Any] | None = connection.scalar(
+        select(plans.c.settings).where(plans.c.project_id == project_id, plans.c.id == plan_id)
+    )
+    return found
 
 
 def in_force(connection: Connection, project_id: int) -> dict[str, dict[str, Any]]:

@@ -78,6 +78,13 @@ def move(connection: Connection, queue_id: int, url: str) -> None:
     )
 
 
+def set_interface(connection: Connection, queue_id: int, interface: str) -> None:
+    """Remembers the interface that a queue's project has now."""
+    connection.execute(
+        update(remote_projects).where(remote_projects.c.id == queue_id).values(interface=interface)
+    )
+
+
 def set_cursor(connection: Connection, queue_id: int, cursor: str) -> None:
     """Remembers how far the answers have been pulled, in the transaction that stored them."""
     connection.execute(

@@ -1,9 +1,9 @@
 """Runs, the snapshots they saw, and the predictions of the newest model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
 
 from curation.catalog.bulk import batched
 from curation.catalog.schema import predictions, projects, rounds, runs, snapshots
@@ -178,6 +178,54 @@ def every(connection: Connection, project_id: int) -> list[dict[str, Any]]:
         select(runs).where(runs.c.project_id == project_id).order_by(runs.c.sequence)
     )
     return [dict(row._mapping) for row in rows]
+
+
+def brief(
+    connection: Connection,
+    project_id: int,
+    *,
+    metrics: Sequence[str] = (),
+    about: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """All runs of a project, oldest first, with these of their metrics and facts and no others.
+
+    A run's metrics hold a table of its classes and a dozen figures of each: a list shows three
+    numbers. Settings are left out.
+
+    Args:
+        metrics: names in a run's metrics; missing in its row where it has none of this name.
+        about: the same of what else is known; true is 1 in SQLite.
+    """
+    parts = {
+        f"{column.name}-{name}": _part(connection, column, name)
+        for column, names in ((runs.c.metrics, metrics), (runs.c.about, about))
+        for name in names
+    }
+    whole = ("metrics", "about", "settings")
+    found = connection.execute(
+        select(
+            *(column for column in runs.c if column.name not in whole),
+            *(part.label(label) for label, part in parts.items()),
+        )
+        .where(runs.c.project_id == project_id)
+        .order_by(runs.c.sequence)
+    )
+    rows = []
+    for row in found.mappings():
+        held = {key: row[key] for key in row if key not in parts}
+        for column, names in (("metrics", metrics), ("about", about)):
+            values = ((name, row[f"{column}-{name}"]) for name in names)
+            held[column] = {name: value for name, value in values if value is not None}
+        rows.append(held)
+    return rows
+
+
+def _part(connection: Connection, column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """One value of a JSON object; none where there is none."""
+    if connection.dialect.name == "sqlite":
+        # One NaN, which is no JSON, would end the query for all other runs too.
+        column = case((func.json_valid(column) == 1, column), else_=None)
+    return column[name]
 
 
 def put_predictions(

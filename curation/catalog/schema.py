@@ -1,8 +1,8 @@
 """The catalog's tables.
 
 Ids are integers that only grow, so "newer" is a comparison of ids and never of clocks; times are
-naive UTC and for people to read. JSON columns hold settings and results that are read whole and
-never searched.
+naive UTC and for people to read. JSON columns hold settings and results, by which nothing is
+searched.
 """
 
 from datetime import datetime
@@ -79,9 +79,21 @@ classes = Table(
     _id(),
     _project(),
     Column("name", String(200), nullable=False),
-    Column("position", Integer, nullable=False),
+    Column("position", Integer, nullable=False),  # from 0; below 0 for a merged one
+    Column("kind", String(20), nullable=False, server_default="class"),
+    Column("merged_into_id", Id, ForeignKey("classes.id")),  # it is a class no more
     UniqueConstraint("project_id", "name"),
     UniqueConstraint("project_id", "position"),
+    CheckConstraint("kind IN ('class', 'none')", name="kind"),
+)
+
+# Names that classes had, which older answers and snapshots bear.
+class_aliases = Table(
+    "class_aliases",
+    metadata,
+    Column("project_id", Id, ForeignKey("projects.id"), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("class_id", Id, ForeignKey("classes.id"), nullable=False),
 )
 
 sources = Table(
@@ -196,12 +208,22 @@ annotations = Table(
     Column("prelabel", String(20), nullable=False, server_default="none"),
     Column("model_version", String(80), nullable=False, server_default=""),
     Column("remote_updated_at", String(40), nullable=False, server_default=""),
+    Column("unsure", Boolean, nullable=False, server_default=text("false")),
+    Column("comment", Text, nullable=False, server_default=""),
     _created(),
     UniqueConstraint("project_id", "remote_id"),
-    CheckConstraint("state IN ('answered', 'skipped', 'deleted')", name="state"),
+    # Unsure: somebody looked and asks for a second opinion without an answer of their own.
+    CheckConstraint("state IN ('answered', 'unsure', 'skipped', 'deleted')", name="state"),
     CheckConstraint("prelabel IN ('none', 'accepted', 'corrected')", name="prelabel"),
     Index(None, "image_id"),
     Index(None, "project_id", "annotator_id"),
+    Index(
+        "ix_annotations_unsure",
+        "project_id",
+        "image_id",
+        sqlite_where=text("unsure"),
+        postgresql_where=text("unsure"),
+    ),
 )
 
 annotation_versions = Table(
@@ -214,6 +236,8 @@ annotation_versions = Table(
     Column("state", String(20), nullable=False),
     Column("classes", JSON, nullable=False),
     Column("boxes", JSON),
+    Column("unsure", Boolean, nullable=False, server_default=text("false")),
+    Column("comment", Text, nullable=False, server_default=""),
     _created(),
     Index(None, "image_id", "id"),
 )
@@ -225,7 +249,7 @@ labels = Table(
     Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
     _project(),
     Column("origin", String(20), nullable=False),
-    Column("confidence", Float, nullable=False),  # share of the answers that agree
+    Column("confidence", Float, nullable=False),  # how likely it is right, by the consensus
     Column("answers", Integer, nullable=False),
     Column("version_id", Id, nullable=False),  # newest annotation version it rests on
     Column("source_id", Id, ForeignKey("images.id")),  # of a propagated label: the labeled copy
@@ -453,6 +477,7 @@ audit = Table(
     Column("at", String(40), nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    Index(None, "project_id", "act", "id"),
 )
 
 # What the detectors said at their last look; a row of an innocent image has is_issue false.

@@ -245,7 +245,7 @@ def _said(task: dict[str, Any], asked: Asked) -> Iterator[Said | str]:
             else:
                 left_out += 1
                 yield f"{place}: {label}"
-        if left_out and not labels and not boxes:
+        if not labels and not boxes and (left_out or _is_doubt(annotation)):
             continue
         if boxes or (asked.task == "boxes" and not labels):
             yield Said(tuple(dict.fromkeys(labels)), tuple(boxes), name)
@@ -253,12 +253,28 @@ def _said(task: dict[str, Any], asked: Asked) -> Iterator[Said | str]:
             yield Said(tuple(dict.fromkeys(labels)), None, name)
 
 
+_DOUBT = ("choices", "doubt")
+_BESIDE = {_DOUBT, ("textarea", "comment")}
+
+
+def _is_doubt(annotation: dict[str, Any]) -> bool:
+    """Whether somebody says to be unsure, which without a class is no answer."""
+    said = annotation.get("result")
+    parts = said if isinstance(said, list) else []
+    return any((one.get("type"), one.get("from_name")) == _DOUBT for one in parts)
+
+
 def _results(
     annotation: dict[str, Any],
 ) -> Iterator[tuple[str, str, tuple[float, float, float, float] | None]]:
-    """(kind, class, box) of each part of an answer; an empty kind with a reason for all others."""
+    """(kind, class, box) of each part of an answer; an empty kind with a reason for all others.
+
+    What our own interface asks beside the label (whether somebody is unsure, a comment) is none.
+    """
     said = annotation.get("result")
     for part in said if isinstance(said, list) else []:
+        if isinstance(part, dict) and (part.get("type"), part.get("from_name")) in _BESIDE:
+            continue
         value = part.get("value") if isinstance(part, dict) else None
         kind = part.get("type") if isinstance(part, dict) else None
         if not isinstance(value, dict):

@@ -1,5 +1,17 @@
+from dataclasses import replace
+
+from sqlalchemy import event
+
 from curation.catalog import Catalog, annotations
-from tests.catalog.rows import add_images, add_imported, add_project, answer, hashes, put_answers
+from tests.catalog.rows import (
+    add_images,
+    add_imported,
+    add_label,
+    add_project,
+    answer,
+    hashes,
+    put_answers,
+)
 
 
 def test_put_remote__twice_is_once(catalog: Catalog) -> None:
@@ -62,6 +74,18 @@ def test_put_remote__changed_skipped_deleted(catalog: Catalog) -> None:
         ("deleted", [ok]),
     ]
     assert {row["annotator"] for row in history} == {"annotator-1"}
+
+
+def test_put_remote__read_before_what_is_there(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        ok, bad = project.class_ids
+        (key,) = add_images(connection, project, hashes(1))
+        former = answer(11, key, ok)
+        newer = replace(answer(11, key, bad), updated_at="2026-01-01T00:00:00.500000+00:00")
+        assert put_answers(connection, project, [newer]) == {key}
+        assert put_answers(connection, project, [former]) == set()
+        assert annotations.live(connection, [key]) == {key: [("person", (bad,))]}
 
 
 def test_put_remote__deleted_before_it_was_seen(catalog: Catalog) -> None:
@@ -160,3 +184,86 @@ def test_list_annotators__busiest_first(catalog: Catalog) -> None:
     assert (busiest["answered"], busiest["skipped"], busiest["median_seconds"]) == (4, 1, 3.0)
     assert (other["answered"], other["median_seconds"]) == (1, 9.0)
     assert states == {"annotator-2": "active", "annotator-1": "disabled"}
+
+
+def test_unsure_images__until_somebody_else_is_sure(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        ids = add_images(connection, project, hashes(4))
+        ok, bad = project.class_ids
+        unsure = [
+            replace(answer(11, ids[0], state="unsure"), unsure=True, comment="too dark"),
+            replace(answer(12, ids[1], ok), unsure=True),
+            replace(answer(13, ids[2], ok), unsure=True),
+            answer(14, ids[3], ok),
+        ]
+        add_imported(connection, project.id, {ids[0]: (ok,)})
+        assert put_answers(connection, project, unsure) == set(ids)
+        assert put_answers(connection, project, unsure) == set()
+        assert annotations.unsure_images(connection, project.id) == ids[:3]
+        (said,) = annotations.history(connection, ids[0])[1:]
+        assert (said["state"], said["unsure"], said["comment"]) == ("unsure", True, "too dark")
+        # Nobody has answered the first one: no label follows, and it goes on waiting.
+        assert [kind for kind, _ in annotations.live(connection, ids)[ids[0]]] == ["import"]
+        others = [
+            replace(answer(21, ids[0], bad, user=2), unsure=True),
+            answer(22, ids[1], bad, user=2),
+            replace(answer(23, ids[2], bad, user=1), queue="correction"),
+        ]
+        put_answers(connection, project, others)
+        assert annotations.unsure_images(connection, project.id) == [ids[0]]
+        changed = replace(unsure[0], comment="too dark, even enlarged")
+        assert put_answers(connection, project, [changed]) == {ids[0]}
+        assert put_answers(connection, project, [answer(11, ids[0], state="deleted")]) == {ids[0]}
+        gone = annotations.history(connection, ids[0])[-1]
+        assert (gone["state"], gone["comment"]) == ("deleted", "too dark, even enlarged")
+
+
+def test_list_annotators__as_many_queries_for_many(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        ids = add_images(connection, project, hashes(40))
+        ok = project.class_ids[0]
+        given = [answer(n, key, ok, user=n + 1, seconds=n) for n, key in enumerate(ids, 1)]
+        put_answers(connection, project, given)
+        statements: list[str] = []
+        event.listen(
+            connection, "before_cursor_execute", lambda *said: statements.append(str(said[2]))
+        )
+        assert len(annotations.list_annotators(connection, project.id)) == 40
+    assert len(statements) == 2
+
+
+def test_co_answered__people_asked_the_same(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project = add_project(connection)
+        ids = add_images(connection, project, hashes(4))
+        ok, bad = project.class_ids
+        add_imported(connection, project.id, {ids[1]: (bad,)})
+        given = [
+            answer(1, ids[0], ok, seconds=4.0),
+            answer(2, ids[0], ok, user=2),
+            answer(3, ids[0], bad, ok, user=2),  # of one person the last
+            answer(4, ids[1], ok, seconds=3.0),  # beside an imported label
+            answer(5, ids[2], ok, seconds=None),
+            replace(answer(6, ids[2], bad, user=2), queue="correction"),
+            answer(7, ids[3], ok),
+            answer(8, ids[3], ok, user=2, state="skipped"),
+        ]
+        put_answers(connection, project, given)
+        for key in ids[:3]:
+            add_label(connection, project, key, ok, bad)
+        assert list(annotations.co_answered(connection, project.id)) == [
+            [("annotator-1", (ok,)), ("annotator-2", (ok, bad))]
+        ]
+        assert dict(annotations.seconds(connection, project.id)) == {
+            "annotator-1": [2.0, 3.0, 4.0],
+            "annotator-2": [2.0, 2.0, 2.0],
+        }
+        # A label of one person and a reviewer rests on two people.
+        first, second = [
+            list(annotations.against_labels(connection, project.id, f"annotator-{user}"))
+            for user in (1, 2)
+        ]
+        assert first == [((ok,), [ok, bad]), ((ok,), [ok, bad])]
+        assert second == [((ok, bad), [ok, bad])]

@@ -62,3 +62,12 @@ def test_broken__a_row_rewritten_with_its_hash(catalog: Catalog) -> None:
             update(table).where(table.c.id == ids[1]).values(actor="Eve", hash=audit._hash(forged))
         )
         assert list(audit.broken(connection)) == [ids[2]]
+
+
+def test_count__of_one_act_in_one_project(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        write_three(connection)
+        other = add_project(connection, "other")
+        audit.append(connection, other.id, act="exclude", subject={})
+        found = [audit.count(connection, 1, act) for act in ("exclude", "restore", "nothing")]
+    assert found == [1, 1, 0]

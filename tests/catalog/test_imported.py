@@ -50,20 +50,3 @@ def test_put__answers_in_queues_are_others(catalog: Catalog) -> None:
         given = [Answer(key, (bad,))]
         assert imported.put(connection, project.id, given, annotator=name) == ({key}, set())
         assert len(annotations.live(connection, [key])[key]) == 2
-
-
-def test_drawings__the_newest_of_people(catalog: Catalog) -> None:
-    with catalog.write() as connection:
-        project = add_project(connection)
-        ok, bad = project.class_ids
-        one, other, empty = add_images(connection, project, hashes(3))
-        first, second = Box(ok, 0, 0, 1, 1), Box(bad, 1, 1, 2, 2)
-        imported.put(connection, project.id, [Answer(other, (ok,), (first,))])
-        for name, box in [("ann", first), ("ben", second), ("cem", second)]:
-            given = [Answer(one, (box.class_id,), (box,)), Answer(empty, (), ())]
-            imported.put(connection, project.id, given, annotator=name)
-        found = imported.drawings(connection, [one, other, empty])
-        assert found.keys() == {one, empty}
-        assert (found[one].boxes, found[one].answers) == ((second,), 3)
-        assert abs(found[one].share - 2 / 3) < 1e-9
-        assert (found[empty].boxes, found[empty].share) == ((), 1.0)

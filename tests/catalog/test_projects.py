@@ -112,3 +112,15 @@ def test_add_classes__behind_the_known_ones(catalog: Catalog) -> None:
     assert grown.classes == ("ok", "bad", "worse")
     assert grown.class_ids[:2] == made.class_ids
     assert again == grown
+
+
+def test_create__none_of_these_only_where_it_says_something_new(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        for task in ("multi-label", "boxes"):
+            with pytest.raises(InputError, match=f"A {task} project needs no class for none"):
+                projects.create(
+                    connection, "p", class_names=["a", "b"], task=task, none_of_these="none"
+                )
+        made = projects.create(connection, "p", class_names=["a", "b"], none_of_these="none")
+        assert (made.classes, made.none_of_these) == (("a", "b", "none"), made.class_ids[2])
+        assert projects.add_classes(connection, made.id, [], none_of_these="none") == made

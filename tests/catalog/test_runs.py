@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from curation.catalog import Catalog, Connection, rounds, runs
@@ -31,6 +33,35 @@ def test_add__once_and_in_order(catalog: Catalog) -> None:
         assert runs.get(connection, "b")["metrics"] == {"accuracy": 0.7}
         with pytest.raises(NotFound, match="No run 'c'"):
             runs.get(connection, "c")
+
+
+def test_brief__of_metrics_and_facts_only_what_is_named(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        project, other = add_project(connection), add_project(connection, "other")
+        add_run(connection, other.id, "theirs", accuracy=0.1)
+        add_run(connection, project.id, "b", accuracy=0.5, loss=2.0)
+        add_run(connection, project.id, "a")
+        about = {"labels": 0, "asked": {"kind": "auto"}, "long": "words", "none": None}
+        runs.update_run(connection, "a", about=about)
+        first, second = runs.brief(
+            connection, project.id, metrics=("accuracy",), about=("labels", "asked", "none")
+        )
+        whole = runs.get(connection, "a")
+    assert (first["id"], first["metrics"], first["about"]) == ("b", {"accuracy": 0.5}, {})
+    assert second["about"] == {"labels": 0, "asked": {"kind": "auto"}}
+    shown = set(whole) - {"settings", "metrics", "about"}
+    assert {key: second[key] for key in shown} == {key: whole[key] for key in shown}
+
+
+def test_brief__a_figure_that_is_no_number(tmp_path: Path) -> None:
+    opened = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
+    with opened.write() as connection:
+        project = add_project(connection)
+        add_run(connection, project.id, "a", accuracy=0.5)
+        add_run(connection, project.id, "b", accuracy=0.5, loss=float("nan"))
+        found = runs.brief(connection, project.id, metrics=("accuracy",))
+    opened.close()
+    assert [row["metrics"] for row in found] == [{"accuracy": 0.5}, {}]
 
 
 def test_add_snapshot__once_and_in_order(catalog: Catalog) -> None:

@@ -14,9 +14,9 @@ from PIL import Image
 from curation import workspace as workspaces
 from curation.catalog import annotations, gallery, labels, remote
 from curation.errors import InputError, NotFound
-from curation.records import LedgerRow
+from curation.records import Box, LedgerRow
 from curation.workspace import Workspace
-from labeling import adoption, queues, tasks
+from labeling import adoption, interfaces, queues, tasks
 from labeling.queues import Shelf
 from tests import bench as benches
 from tests.bench import Bench
@@ -107,6 +107,33 @@ def test_run__takes_images_and_answers(
     assert [Path(row.location).read_bytes() for row in usable] == [png(n) for n in range(6)]
     assert all(Path(row.location).is_relative_to(workspace.path / "images") for row in usable)
     assert not list((workspace.path / "images").glob(".adopting*"))
+
+
+def test_run__takes_boxes(label_studio: LabelStudio, workspace: Workspace) -> None:
+    opened = label_studio.connection
+    xml = (
+        '<View><Image name="photo" value="$picture"/><RectangleLabels name="boxes" toName="photo">'
+        '<Label value="bolt"/><Label value="nut"/></RectangleLabels></View>'
+    )
+    made = opened.create_project("Bolts", xml)
+    try:
+        upload(label_studio, made.id, "a.png", png(1))
+        (task,) = opened.tasks(made.id)
+        drawn = tasks.drawn(
+            [tasks.Rectangle("nut", 2, 1, 4, 6)],
+            size=(8, 8),
+            interface=interfaces.understood(xml),
+        )
+        opened.create_annotation(task.id, drawn)
+        project = adoption.run(workspace, opened, made.id).project
+        assert (project.record.task, project.record.classes) == ("boxes", ("bolt", "nut"))
+        with project.catalog.read() as reading:
+            (label,) = labels.every(reading, project.id)
+            boxes = labels.boxes_of(reading, [label.image_id])
+        assert boxes == {label.image_id: (Box(project.record.class_ids[1], 2, 1, 4, 6),)}
+        assert opened.project(made.id).label_config == xml
+    finally:
+        opened.delete_project(made.id)
 
 
 def test_run__again_adds_what_is_new(

@@ -102,6 +102,72 @@ def test_answer__ignores_what_was_not_asked_with_a_reason() -> None:
     assert "rectanglelabels of 'box'" in said.ignored[1]
 
 
+def test_answer__doubts_and_comments() -> None:
+    said = tasks.answer(tasks.doubting(unsure=True, comment=" a scratch?\x00 "))
+    assert (said.classes, said.unsure, said.comment) == ((), True, "a scratch?")
+    mixed = [*tasks.chosen(["a"]), *tasks.doubting(unsure=False, comment="x" * 5_000)]
+    said = tasks.answer(mixed)
+    assert (said.classes, said.unsure, said.ignored) == (("a",), False, ())
+    assert len(said.comment) == tasks.LONGEST_COMMENT
+    skip = tasks.answer(tasks.doubting(unsure=True, comment="black"), was_cancelled=True)
+    assert (skip.skipped, skip.unsure, skip.comment) == (True, False, "black")
+    for broken in ({"text": 3}, {"text": [3, "b"]}, None):
+        part = {"from_name": "comment", "type": "textarea", "value": broken}
+        assert tasks.answer([part]).comment == ("b" if broken == {"text": [3, "b"]} else "")
+
+
+BOXES = replace(STANDARD, task="boxes")
+place = st.floats(0, 1)
+
+
+@given(
+    st.lists(st.tuples(place, place, place, place), max_size=4),
+    st.integers(1, 9000),
+    st.integers(1, 9000),
+)
+def test_drawn__boxes_come_back_in_pixels(
+    places: list[tuple[float, float, float, float]], width: int, height: int
+) -> None:
+    size = (width, height)
+    boxes = [
+        tasks.Rectangle(
+            "a", x * width / 2, y * height / 2, (1 + w) * width / 4, (1 + h) * height / 4
+        )
+        for x, y, w, h in places
+    ]
+    said = tasks.answer(tasks.drawn(boxes, size=size), size=size, interface=BOXES)
+    assert said.ignored == ()
+    for box, found in zip(boxes, said.rectangles, strict=True):
+        drawn = [getattr(box, side) for side in ("x", "y", "width", "height")]
+        assert [getattr(found, side) for side in ("x", "y", "width", "height")] == pytest.approx(
+            drawn, abs=0.001
+        )
+
+
+def test_answer__boxes_that_cannot_be_used_are_named() -> None:
+    (good,) = tasks.drawn([tasks.Rectangle("a", 1, 2, 3, 4)], size=(10, 20))
+    turned = {**good, "value": {**good["value"], "rotation": 30}}
+    outside = {**good, "value": {**good["value"], "x": 120}}
+    unknown = {**good, "value": {**good["value"], "rectanglelabels": ["b"]}}
+    broken = {**good, "value": {**good["value"], "width": "wide"}}
+    said = tasks.answer(
+        [good, turned, outside, unknown, broken, *tasks.chosen(["a"])],
+        known_classes=["a"],
+        size=(10, 20),
+        interface=BOXES,
+    )
+    assert said.rectangles == (tasks.Rectangle("a", 1, 2, 3, 4),)
+    assert [reason.split(" (")[0] for reason in said.ignored] == [
+        "A box turned by 30 degrees.",
+        "A box outside its image of 10x20",
+        "The class 'b' is not one of the project's.",
+        "A box whose place is not four numbers.",
+        "choices of 'label' is not asked for by this interface.",
+    ]
+    # The catalog's size counts, and Label Studio's where there is none.
+    assert tasks.answer([good], interface=BOXES).rectangles == said.rectangles
+
+
 def test_answer__control_of_another_interface() -> None:
     result = [{"type": "choices", "from_name": "verdict", "value": {"choices": ["a"]}}]
     assert tasks.answer(result, interface=replace(STANDARD, control="verdict")).classes == ("a",)

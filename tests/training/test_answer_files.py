@@ -25,13 +25,17 @@ ANSWERS = [
 ]
 
 
-def owner(form: Form = FORM, *, run: str = "r1", model: str = "m1", source: str = "s") -> Owner:
-    return Owner(run, model, source, form)
+def owner(
+    form: Form = FORM, *, run: str = "r1", model: str = "m1", engine: str = "e", source: str = "s"
+) -> Owner:
+    return Owner(run, model, engine, source, form)
 
 
-def write(out: Path, answers: list[Answer], *, by: Owner | None = None) -> int:
+def write(
+    out: Path, answers: list[Answer], *, by: Owner | None = None, retry_rejected: bool = False
+) -> int:
     """Adds those that are not there; returns how many were."""
-    with answer_files.opened(out, by or owner()) as file:
+    with answer_files.opened(out, by or owner(), retry_rejected=retry_rejected) as file:
         already = file.rows
         for answer in answers:
             if file.seen.add(answer.image):
@@ -117,6 +121,39 @@ def test_opened__parquet_appears_when_all_is_there(tmp_path: Path) -> None:
         write(out, ANSWERS)
 
 
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl", "p.parquet"])
+def test_opened__rejected_images_are_retried(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    mended = [*ANSWERS[:3], Answer("b/é.jpg", np.array([0.3, 0.7])), ANSWERS[4]]
+    write(tmp_path / f"wanted-{name}", [*ANSWERS[:3], *ANSWERS[4:], mended[3]])
+    write(out, ANSWERS)
+
+    def stop() -> None:
+        with answer_files.opened(out, owner(), retry_rejected=True) as file:
+            assert (file.rows, file.rejected, file.retried) == (4, 0, 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert write(out, mended) == 4
+    assert out.read_bytes() == (tmp_path / f"wanted-{name}").read_bytes()
+    assert write(out, mended, retry_rejected=True) == 5
+    assert out.read_bytes() == (tmp_path / f"wanted-{name}").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_opened__a_finished_table_that_was_changed_is_left(tmp_path: Path) -> None:
+    out = tmp_path / "p.parquet"
+    write(out, ANSWERS)
+    table = pq.read_table(out)
+    pq.write_table(table.append_column("note", table["image"]), out)
+    content = out.read_bytes()
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"p\.parquet was changed since .*other columns"):
+            write(out, ANSWERS, retry_rejected=True)
+        assert out.read_bytes() == content
+
+
 def test_opened__several_classes_are_joined(tmp_path: Path) -> None:
     form = Form(("a|b", "c", "d"), "multi-label")
     answers = [
@@ -139,6 +176,7 @@ def test_opened__several_classes_are_joined(tmp_path: Path) -> None:
     [
         (owner(run="r2", model="m2"), r"holds answers of r1 \(m1\); the model is now r2 \(m2\)"),
         (owner(model="m2"), r"the model is now r1 \(m2\)"),
+        (owner(engine="f"), "was begun in e; the model runs in f now.* --exact"),
         (owner(source="t"), "holds answers about s; asked for is t"),
         (owner(Form(FORM.classes, FORM.task)), "was begun with other columns"),
     ],

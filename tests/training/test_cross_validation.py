@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from tests.catalog.rows import add_images
 from training import evaluation
 from training.heads.head import fit_head
 from training.judging import cross_validation
+from training.judging.cross_validation import Fit, Predictor, Rows
 
 CLASSES = ("a", "b", "c")
 Matrix = NDArray[np.float64]
@@ -26,11 +26,11 @@ def material(
     return np.repeat(X, copies, axis=0), np.repeat(y, copies), np.repeat(np.arange(len(y)), copies)
 
 
-def learner(
-    X: Matrix, y: NDArray[np.int64], seen: list[NDArray[np.int64]]
-) -> Callable[[NDArray[np.int64]], Callable[[NDArray[np.int64]], Matrix]]:
-    def fit(rows: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], Matrix]:
+def learner(X: Matrix, y: Rows, seen: list[Rows], stops: list[Rows] | None = None) -> Fit:
+    def fit(rows: Rows, steering: Rows) -> Predictor:
         seen.append(rows)
+        if stops is not None:
+            stops.append(steering)
         head = fit_head(X[rows], y[rows], classes=CLASSES)
         return lambda asked: head.probabilities(X[asked])
 
@@ -39,7 +39,7 @@ def learner(
 
 def test_run__no_model_judges_a_group_that_it_saw() -> None:
     X, y, groups = material()
-    seen: list[NDArray[np.int64]] = []
+    seen: list[Rows] = []
     fold_of = cross_validation.assign(y, groups, folds=4)
     found = cross_validation.run(
         learner(X, y, seen), y, fold_of, classes=CLASSES, rng=np.random.default_rng(0)
@@ -61,10 +61,10 @@ def test_run__answers_are_calibrated_by_other_folds() -> None:
     X, y, groups = material(600, copies=1)
     fold_of = cross_validation.assign(y, groups, folds=3)
 
-    def too_sure(rows: NDArray[np.int64]) -> Callable[[NDArray[np.int64]], Matrix]:
-        honest = learner(X, y, [])(rows)
+    def too_sure(rows: Rows, steering: Rows) -> Predictor:
+        honest = learner(X, y, [])(rows, steering)
 
-        def sharpened(asked: NDArray[np.int64]) -> Matrix:
+        def sharpened(asked: Rows) -> Matrix:
             powers = honest(asked) ** 6
             return powers / powers.sum(axis=1, keepdims=True)
 
@@ -93,13 +93,54 @@ def test_run__rows_left_out_are_neither_learned_from_nor_judged() -> None:
     X, y, groups = material()
     fold_of = cross_validation.assign(y, groups, folds=3)
     fold_of[:10] = cross_validation.LEFT_OUT
-    seen: list[NDArray[np.int64]] = []
+    seen: list[Rows] = []
     found = cross_validation.run(
         learner(X, y, seen), y, fold_of, classes=CLASSES, rng=np.random.default_rng(0)
     )
     assert found.metrics.n == 110
     assert np.isnan(found.probabilities[:10]).all()
     assert min(rows.min() for rows in seen) >= 10
+
+
+@pytest.mark.parametrize("steers", [True, False])
+def test_run__models_stop_by_groups_that_they_neither_learn_from_nor_are_judged_on(
+    steers: bool,
+) -> None:
+    X, y, groups = material()
+    fold_of = cross_validation.assign(y, groups, folds=3)
+    seen: list[Rows] = []
+    stops: list[Rows] = []
+    found = cross_validation.run(
+        learner(X, y, seen, stops),
+        y,
+        fold_of,
+        classes=CLASSES,
+        rng=np.random.default_rng(0),
+        groups=groups,
+        steers=steers,
+    )
+    for number, (learned, steering) in enumerate(zip(seen, stops, strict=True)):
+        held = np.flatnonzero(fold_of == number)
+        assert sorted([*learned, *steering, *held]) == list(range(len(y)))
+        parts = [set(groups[rows].tolist()) for rows in (learned, steering, held)]
+        assert len(set.union(*parts)) == sum(map(len, parts))
+        assert 0.1 < len(steering) / len(y) / (2 / 3) < 0.2 if steers else not len(steering)
+        fold = found.folds[number].as_json()
+        assert (fold["trained"], fold["steered"]) == (len(learned), len(steering))
+
+
+def test_divide__no_class_is_held_back_as_a_whole() -> None:
+    groups = np.arange(60)
+    for seed in range(10):
+        y = np.r_[np.zeros(58, np.int64), 1, 2]
+        learned, steering = cross_validation.divide(groups, y, groups, seed=seed)
+        assert len(steering) and set(y[learned]) == {0, 1, 2}
+    many = np.eye(3, dtype=np.int64)[np.r_[np.zeros(59, np.int64), 1]]
+    learned, steering = cross_validation.divide(groups, many, groups)
+    assert len(steering) and many[learned].any(axis=0).tolist() == [True, True, False]
+    few = np.arange(19)
+    learned, steering = cross_validation.divide(few, few % 2, few)
+    assert len(learned) == 19 and not len(steering)
 
 
 def test_run__stops_when_asked() -> None:
@@ -109,7 +150,7 @@ def test_run__stops_when_asked() -> None:
         if done == 1:
             raise Cancelled("stopped")
 
-    seen: list[NDArray[np.int64]] = []
+    seen: list[Rows] = []
     with pytest.raises(Cancelled):
         cross_validation.run(
             learner(X, y, seen),

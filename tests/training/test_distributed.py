@@ -15,7 +15,7 @@ from curation.errors import Cancelled, TrainingError
 from curation.workspace import Project
 from tests.training import together
 from tests.ui import commands
-from training import experiments, runs
+from training import begun, experiments, runs
 from training.asked import Asked
 from training.finetuning import distributed
 
@@ -104,16 +104,15 @@ def asked(processes: int) -> Asked:
 @pytest.mark.slow
 def test_launch__two_processes_train_the_model_of_one(shop: Project) -> None:
     told: list[tuple[int, int, str]] = []
-    pair, alone = (
-        load_file(
-            runs.folder(
-                shop,
-                experiments.train(shop, asked(count), report=lambda *line: told.append(line)),
-            )
-            / runs.MODEL
-        )
-        for count in (2, 1)
-    )
+
+    def model_of(processes: int) -> dict[str, torch.Tensor]:
+        words = asked(processes)
+        run_id = experiments.train(shop, words, report=lambda *line: told.append(line))
+        with shop.catalog.write() as connection:
+            begun.answered(connection, run_id)  # or the next one gets this run too
+        return load_file(runs.folder(shop, run_id) / runs.MODEL)
+
+    pair, alone = model_of(2), model_of(1)
     start = backbones.load_model().state_dict()
     moved = sum(float((alone[name] - start[name]).square().sum()) for name in start)
     apart = sum(float((alone[name] - pair[name]).square().sum()) for name in start)

@@ -284,7 +284,9 @@ def test_explain__refuses_in_words(shop: Project, tmp_path: Path) -> None:
         explain(shop, trained.HEAD, broken)
 
 
-def test_find__mistakes_are_those_of_the_model(tmp_path: Path) -> None:
+def test_find__mistakes_are_those_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop = trained.copied(tmp_path.parent, tmp_path / "shop")
     home = runs.folder(shop, trained.MLP)
     right = mistakes.find(shop, trained.MLP, part="train")
@@ -315,6 +317,10 @@ def test_find__mistakes_are_those_of_the_model(tmp_path: Path) -> None:
         names = image_rows.names_by_id(connection, [one.image_id for one in found.worst])
     assert all(name in page for name in names.values())
     assert page.count("data:image/png;base64,") == sum(n > 0 for n, _ in found.of_class.values())
+    monkeypatch.setattr(gallery, "MOST_PICTURES", 0)
+    short = gallery.page(shop, trained.MLP, "train", found)
+    assert "data:image/png;base64," not in short
+    assert "more would be too long a page: name one with --class" in short
 
 
 def test_find__mistakes_in_several_labels(tmp_path: Path) -> None:

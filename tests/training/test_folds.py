@@ -1,6 +1,7 @@
 """Models of folds are those that a training would make."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,12 @@ from tests import trained
 from training import examples, material
 from training.heads import strength
 from training.heads.head import fit_head
+from training.heads.mlp_training import fit_mlp
 from training.judging import folds
-from training.settings import HeadSettings
+from training.judging.cross_validation import Predictor, Rows
+from training.settings import HeadSettings, MlpSettings
+
+NONE = np.empty(0, np.int64)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def test_on_embeddings__searches_for_a_strength_where_training_does(
     )
     fit = folds.on_embeddings(project, held, held.train, settings, facts)
     asked = np.arange(len(rows), len(held.train))
-    assert fit(rows)(asked) == pytest.approx(wanted.probabilities(X[asked]), abs=1e-4)
+    assert fit(rows, NONE)(asked) == pytest.approx(wanted.probabilities(X[asked]), abs=1e-4)
 
 
 def test_on_embeddings__learns_from_the_copies_of_a_plan_with_their_group(
@@ -68,8 +73,8 @@ def test_on_embeddings__learns_from_the_copies_of_a_plan_with_their_group(
         np.arange(len(held.train)),
         np.flatnonzero(~dresses | (np.cumsum(dresses) > 6)),
     )
-    fit(everything)
-    fit(half)
+    fit(everything, NONE)
+    fit(half, NONE)
     assert learned[0] == len(everything) + 5
     assert len(half) <= learned[1] < len(half) + 5
 
@@ -101,11 +106,37 @@ def test_learnable__weights_are_those_that_training_gives(project: Project) -> N
     assert found.ids is part.ids
 
 
-def test_scratch_folder__two_at_once_do_not_meet(project: Project) -> None:
-    home = project.workspace.folder("runs")
-    before = sorted(home.iterdir())
-    with folds.scratch_folder(project) as first:
-        with folds.scratch_folder(project) as second:
-            assert first != second
-        assert sorted(str(path) for path in home.iterdir() if path not in before) == [first]
-    assert sorted(home.iterdir()) == before
+def test_on_embeddings__a_network_is_that_of_its_best_epoch(project: Project) -> None:
+    held, facts = material.gather(project), facts_of(project)
+    rows = np.arange(len(held.train))
+    learned, steering, asked = rows[:16], rows[16:24], rows[24:]
+    settings = MlpSettings(epochs=30, learning_rate=0.1, patience=3)
+    X = examples.store_of(project, facts).read(held.train.ids.tolist())
+    model, epochs = fit_mlp(
+        X[learned],
+        held.train.targets[learned],
+        classes=held.classes,
+        settings=settings,
+        validation=(X[steering], held.train.targets[steering]),
+        sample_weight=held.train.weights[learned],
+        seed=project.record.seed,
+    )
+    assert len(epochs) < 30
+    fit = folds.on_embeddings(project, held, held.train, settings, facts)
+    assert fit(learned, steering)(asked) == pytest.approx(model.probabilities(X[asked]))
+    assert fit(learned, NONE)(asked) != pytest.approx(model.probabilities(X[asked]))
+
+
+def test_remembered__fits_once_for_the_same_rows(tmp_path: Path) -> None:
+    fitted = []
+
+    def fit(rows: Rows, steering: Rows) -> Predictor:
+        fitted.append((len(rows), len(steering)))
+        return lambda asked: np.full((len(asked), 2), float(len(rows)))
+
+    some, more = np.arange(5), np.arange(7)
+    for _ in range(2):
+        again = folds.remembered(fit, tmp_path)
+        assert again(some, more)(some).tolist() == np.full((5, 2), 5.0).tolist()
+        assert again(more, some)(some).tolist() == np.full((5, 2), 7.0).tolist()
+    assert fitted == [(5, 7), (7, 5)]

@@ -70,7 +70,6 @@ def test_forecast__labels_for_a_target() -> None:
     assert value == pytest.approx(needed, rel=0.1)
     assert low is not None and high is not None and low < value < high
     assert found.says[1].startswith("90.0 % takes about ")
-    assert found.as_json()["needed"] == {"value": value, "ci": [low, high]}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_forecast__a_flat_curve_promises_nothing() -> None:
 def test_forecast__same_seed_same_band() -> None:
     curve = simulated(LAW, [50, 100, 200], seed=0)
     one, other = (forecast.forecast(curve, rng=np.random.default_rng(3)) for _ in range(2))
-    assert one.as_json() == other.as_json()
+    assert (one.now, one.gain, one.says) == (other.now, other.gain, other.says)
     assert (one.band == other.band).all()
 
 

@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
 from curation.errors import TrainingError
@@ -146,6 +148,17 @@ def test_load__broken_file(tmp_path: Path, keep: int) -> None:
     fit_head(X, y, classes=CLASSES).save(path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(TrainingError, match="Train it again"):
+        Head.load(path)
+
+
+def test_load__tables_that_do_not_fit(tmp_path: Path) -> None:
+    X, y = blobs(60, 20)
+    path = tmp_path / "head.safetensors"
+    fit_head(X, y, classes=CLASSES).save(path)
+    with safe_open(path, framework="numpy") as file:
+        about = file.metadata()
+    save_file({"weight": np.ones((3, 20)), "bias": np.ones(2)}, path, metadata=about)
+    with pytest.raises(TrainingError, match=r"classes and weights do not fit together.*again"):
         Head.load(path)
 
 

@@ -14,7 +14,7 @@ from curation.errors import TrainingError
 from curation.workspace import Project
 from tests import trained
 from training.heads.head import Head
-from training.serving import classifier, onnx_export, prediction
+from training.serving import classifier, model_files, onnx_export, prediction
 from training.serving.classifier import Stored
 
 
@@ -41,6 +41,8 @@ def test_export__runs_without_labelloop(
     assert json.loads(about["preprocessing"])["crop_middle"] == trained.SIZE
     assert not [tensor for tensor in stored.graph.initializer if tensor.external_data]
 
+    # Its script goes by what the model itself holds: another export may have replaced the JSON.
+    model_files.write(project, trained.HEAD, folder)
     photos = sorted(trained.photos(tmp_path_factory.getbasetemp()).iterdir())[::6]
     done = subprocess.run(
         [sys.executable, "-I", str(folder / "predict_onnx.py"), *map(str, photos)],

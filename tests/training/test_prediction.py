@@ -79,6 +79,20 @@ def test_predict__a_row_for_every_file(model: Classifier, folder: Path, tmp_path
     assert rows(out)["later.jpg"]["confidence"] == found["0/=é 0.jpg"]["confidence"]
 
 
+def test_predict__looks_again_at_what_was_rejected(
+    model: Classifier, folder: Path, tmp_path: Path
+) -> None:
+    out, source = tmp_path / "p.csv", prediction.understand(folder)
+    prediction.predict(model, source, out)
+    shutil.copy(folder / "0" / "=é 0.jpg", folder / "broken.jpg")
+    assert prediction.predict(model, source, out).rejected == 3
+    done = prediction.predict(model, source, out, retry_rejected=True)
+    assert (done.images, done.already, done.rejected, done.retried) == (9, 6, 2, 3)
+    found = rows(out)
+    assert found["broken.jpg"]["confidence"] == found["0/=é 0.jpg"]["confidence"]
+    assert found["page.png"]["rejected"] == "not an image: an HTML page"
+
+
 def test_predict__goes_on_when_it_was_cancelled(
     model: Classifier, folder: Path, tmp_path: Path
 ) -> None:

@@ -172,7 +172,10 @@ def test_delete__spares_what_is_needed(project: Project) -> None:
     with pytest.raises(InputError, match="Say --yes"):
         registry.delete(project, "p1-train-2")
     busy = add(project, {}, "running")
-    with runs.alone(project, busy), pytest.raises(TrainingError, match="is being trained"):
+    with (
+        runs.alone(project, busy),
+        pytest.raises(TrainingError, match="Another process is training"),
+    ):
         registry.delete(project, busy)
     assert runs.folder(project, busy).exists()
     registry.delete(project, "p1-train-2", yes=True)

@@ -37,5 +37,5 @@ def test_agreement__two_people_who_confuse_two_classes(tmp_path: Path) -> None:
     (dispute,) = found["disputes"]
     assert (sorted(dispute["answers"]), dispute["images"]) == ([["dent"], ["dust"]], 4)
     shown = run(tmp_path / "w", "label", "agreement")
-    assert "dent / dust: 4 images, such as photos/00018.png" in shown
+    assert "dent / dust: 4 of 12 shared images, such as photos/00018.png" in shown
     assert labelloop.open(tmp_path / "w").agreement() == found

@@ -90,6 +90,8 @@ def test_explain__says_what_is_wrong_with_the_question(shop: Path, tmp_path: Pat
         run(shop, "explain", "--mistakes", "--part", "holdout")
     with pytest.raises(InputError, match=r"ends in \.html"):
         run(shop, "explain", "--mistakes", "--out", str(tmp_path / "mistakes.pdf"))
+    with pytest.raises(InputError, match="--count is 101; give 1 to 100"):
+        run(shop, "explain", "--mistakes", "--count", "101")
     fresh = tmp_path / "fresh"
     run(fresh, "init", "--classes", "a,b")
     with pytest.raises(NotFound, match="labelloop train"):

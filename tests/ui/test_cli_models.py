@@ -87,6 +87,10 @@ def test_predict__the_champion_else_the_newest(
     run(shop, "models", "promote", "train-1")
     with pytest.raises(InputError, match=f"holds answers of {trained.TUNED}"):
         run(shop, "predict", str(photos), "--out", str(out))
+    run(shop, "models", "promote", "train-3")
+    with pytest.raises(InputError, match=r"the model runs in torch-cpu-fp32 now.* --exact"):
+        run(shop, "predict", str(photos), "--out", str(out), "--exact")
+    run(shop, "models", "promote", "train-1")
     lines = tmp_path / "p.jsonl"
     told = run(shop, "predict", str(photos), "--out", str(lines), "--top", "2")
     assert told.startswith(f"Model: {trained.HEAD}, the champion.")
@@ -96,6 +100,18 @@ def test_predict__the_champion_else_the_newest(
     right = [row["prediction"] == truth[row["image"]] for row in rows]
     assert sum(right) >= 46
     assert rows[0]["top"][0]["class"] == rows[0]["prediction"]
+
+
+def test_predict__says_how_to_look_again(shop: Path, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "p.csv"
+    photos.mkdir()
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    words = ("predict", str(photos), "--run", "train-1", "--out", str(out))
+    assert run(shop, *words).splitlines()[-1] == (
+        "1 image rejected: the column `rejected` says why. Mend them, then run the same command "
+        "with --retry-rejected."
+    )
+    assert asked(shop, *words, "--retry-rejected")["retried"] == 1
 
 
 def test_predict__without_a_model(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from training import experiments, fitting, runs, worker
 from training.asked import Asked
 from training.heads import strength
 from training.settings import HeadSettings
+from ui import jobs
+from ui.jobs import run as job_process
 from ui.jobs.kinds import KINDS
 
 
@@ -95,6 +97,55 @@ def test_train__a_job_that_is_done_again_does_not_begin_anew_each_time(shop: Pat
     begun = experiments.prepare(project, Asked("head", seed=5), fresh=old)
     assert begun != old
     assert KINDS["train"].function(project, job, silent)["run"] == begun
+
+
+def test_train__finished_but_not_answered_is_the_answer_once(shop: Path) -> None:
+    project = workspaces.project(workspaces.open(shop))
+    # What a kill between the end of the training and that of its command leaves.
+    done = experiments.train(project, Asked("head", seed=11))
+    words = ("train", "--kind", "head", "--seed", "11")
+    found = asked(shop, *words)
+    assert found["run"] == done and found["files"]
+    assert f"{done}, begun on" in found["notes"][0] and "--fresh trains anew" in found["notes"][0]
+    again = asked(shop, *words)["run"]
+    assert again != done and asked(shop, *words)["run"] not in (done, again)
+    for option in ("--fresh", "--prepare"):
+        left = experiments.train(project, Asked("head", seed=11))
+        anew = asked(shop, *words, option)["run"]
+        assert anew != left and asked(shop, "models", "show", left)["state"] == "done"
+        assert asked(shop, *words)["run"] != left
+
+
+def test_train__a_job_killed_at_its_very_end_is_one_run(shop: Path) -> None:
+    project = workspaces.project(workspaces.open(shop))
+    words = {"kind": "head", "seed": 12}
+    first = jobs.ask(project, "train", words)
+    done = KINDS["train"].function(project, words, silent)["run"]  # and its row was not written
+    ending = job_process.run(project.workspace, first.id)
+    assert ending.result is not None and ending.result["run"] == done
+    second = jobs.ask(project, "train", words)
+    ending = job_process.run(project.workspace, second.id)
+    assert ending.result is not None and ending.result["run"] != done
+
+
+def test_train__a_run_that_is_deleted_meanwhile_leaves_nothing(shop: Path) -> None:
+    project = workspaces.project(workspaces.open(shop))
+    deleted: list[str] = []
+
+    def report(done: int, total: int, says: str) -> None:
+        # From a machine that does not see the lock, while the model is being judged.
+        if says == "judge" and not deleted:
+            with project.catalog.write() as connection:
+                key = run_rows.every(connection, project.id)[-1]["id"]
+                run_rows.update_run(connection, key, state="deleted")
+            deleted.append(key)
+
+    with pytest.raises(TrainingError, match="was deleted before it was trained"):
+        experiments.train(project, Asked("head", seed=13), report=report)
+    assert not runs.folder(project, deleted[0]).exists()
+    with project.catalog.read() as connection:
+        row = run_rows.get(connection, deleted[0])
+    assert (row["state"], row["metrics"]) == ("deleted", {})
 
 
 def test_train__what_stops_for_another_reason_goes_on(

@@ -327,7 +327,7 @@ def test_pull_until__waits_longer_and_longer_while_nothing_answers(
 def test_pull_until__ends_when_asked(project: Project) -> None:
     stop = threading.Event()
     stop.set()
-    pulling.pull_until(stop, project.workspace, busy_with=lambda: None)
+    pulling.pull_until(stop, project.workspace)
 
 
 def test_patience__has_a_longest_wait() -> None:

@@ -260,7 +260,7 @@ def send_doubts(project: Project, *, count: int) -> list[int]:
     return list(listed.fresh)
 
 
-def review(project: Project, image_id: int, class_name: str = "") -> None:
+def review(project: Project, image_id: int, class_name: str = "", *, comment: str = "") -> None:
     """A reviewer gives this class, or passes the doubt on; the label follows."""
     with project.catalog.write() as connection:
         said = RemoteAnswer(
@@ -274,6 +274,8 @@ def review(project: Project, image_id: int, class_name: str = "") -> None:
             model_version="",
             updated_at="2026-01-02T00:00:00Z",
             queue="correction",
+            unsure=bool(comment),
+            comment=comment,
         )
         person = annotations.annotator_of_user(connection, project.id, 9, name="reviewer-1")
         annotations.put_remote(connection, project.id, [said], annotator_ids={9: person})

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -11,6 +12,7 @@ from curation.catalog import projects
 from curation.catalog import runs as run_rows
 from curation.workspace import Project
 from tests import trained
+from ui.web.components import charts
 from ui.web.views import models
 
 APP = Path(__file__).parents[2] / "ui" / "web" / "app.py"
@@ -48,6 +50,22 @@ def test_details__confusion_has_the_classes_of_the_run(shop: Project) -> None:
     assert len(grown.record.classes) == 3
     found = models.details(grown, trained.HEAD).confusion
     assert list(found.index) == list(found.columns) == list(trained.CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("judged_on", "says"),
+    [
+        ("", "Confusion on the holdout (n = 9)"),
+        ("validation", "Confusion on the validation part (n = 9)"),
+        ("split", "Confusion on the test part (n = 9)"),
+        ("cross-validation", "Confusion in cross-validation (n = 9)"),
+    ],
+)
+def test_details__confusion_says_what_judged(shop: Project, judged_on: str, says: str) -> None:
+    told(shop, trained.HEAD, judged_on=judged_on)
+    counts = pd.DataFrame([[4, 1], [1, 3]], index=trained.CLASSES, columns=trained.CLASSES)
+    figure = charts.confusion(counts, judged=models.details(shop, trained.HEAD).judged)
+    assert figure.layout.title.text == says
 
 
 @pytest.mark.parametrize(

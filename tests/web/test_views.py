@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from curation import acts
-from curation.catalog import images, jobs, rounds
+from curation import acts, workspace
+from curation.catalog import images, jobs, projects, rounds
 from curation.catalog import pool as pool_rows
 from curation.errors import LabelStudioUnreachable, NotFound
 from curation.records import LedgerRow
@@ -179,7 +179,7 @@ def test_history__tells_who_answered_and_which_round_asked(played: Project) -> N
 
 def test_history__tells_of_reviews(played: Project) -> None:
     first, second, third = scenario.send_doubts(played, count=3)
-    scenario.review(played, first, "two")
+    scenario.review(played, first, "two", comment="or a three?")
     scenario.review(played, second)
     with played.catalog.read() as connection:
         names = images.names_by_id(connection, [first, second, third])
@@ -191,7 +191,9 @@ def test_history__tells_of_reviews(played: Project) -> None:
     assert corrected.label == "two"
     review = corrected.events.iloc[0]
     assert (review["what"], review["who"]) == ("Reviewed: two", "reviewer-1")
-    assert review["details"] == "label corrected, 3.0 s"
+    assert review["details"] == (
+        "label corrected, 3.0 s, unsure: asks for a second opinion · or a three?"
+    )
     assert "Passed on the label in doubt" in set(passed.events["what"])
     doubt = waits.events.iloc[0]
     assert doubt["what"] == f"Sent to a reviewer, labeled {waits.label}"
@@ -240,7 +242,7 @@ def test_work__nothing_pushed_yet(imported: Project) -> None:
 
     assert not found.pushed
     assert found.waiting == 0
-    assert len(found.annotators) == 0
+    assert len(queues.annotators(imported)) == 0
     assert found.pulled == "Answers were never pulled."
 
 
@@ -251,8 +253,11 @@ def test_work__counts_of_the_current_round_and_of_each_annotator(played: Project
     assert (batch.sent, batch.done, batch.says) == (8, 6, "Round 1: 6 of 8 labeled")
     assert (kept.sent, kept.done, kept.says) == (4, 0, "Round 1: 0 of 4 labeled")
     assert found.waiting == batch.waiting + kept.waiting == 6
-    assert set(found.annotators["annotator"]) == {"annotator-1", "annotator-2"}
-    assert found.annotators["answered"].sum() == 25
+    people = queues.annotators(played)
+    assert set(people["annotator"]) == {"annotator-1", "annotator-2"}
+    assert people["answered"].sum() == 25
+    assert set(people["agrees with others"]) == {"-"}  # nobody was asked what another was
+    assert people["seconds each"].str.contains(r"\d \(.* to .*, n = ").all()
 
 
 def test_work__says_up_to_when_answers_are_in(played: Project) -> None:
@@ -308,6 +313,10 @@ def test_details__classes_confusion_steps_and_reasons(played: Project) -> None:
 
     assert list(found.per_class["class"]) == list(scenario.CLASSES)
     assert found.confusion.to_numpy().sum() == found.per_class["n"].sum()
+    with played.catalog.write() as connection:
+        projects.add_classes(connection, played.id, ["three"])
+    grown = workspace.project(workspace.open(played.workspace.path))
+    assert round_views.details(grown, 1).confusion.equals(found.confusion)
     assert list(found.steps["step"]) == ["pull", "labels", "train", "evaluate", "select", "push"]
     assert found.reasons["images"].sum() == 8
     assert len(found.reasons) == 2

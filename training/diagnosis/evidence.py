@@ -20,6 +20,7 @@ from curation.workspace import Project
 from training.calibration import to_probabilities
 from training.material import Material
 from training.settings import HeadSettings, Settings
+from training.targets import THRESHOLD
 
 MOST_ROWS = 1_000
 """Training images whose answers are looked at."""
@@ -31,7 +32,6 @@ FLAT = 2.0
 """Standard deviation in grey levels below which a picture shows nothing."""
 
 _SIDE = 32
-_CALLED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Answers:
     def called(self) -> NDArray[np.bool_]:
         """(N, C) what the model said."""
         if self.targets.ndim == 2:
-            return np.asarray(self.probabilities >= _CALLED)
+            return np.asarray(self.probabilities >= THRESHOLD)
         best = self.probabilities.argmax(axis=1)
         return np.asarray(best[:, None] == np.arange(self.probabilities.shape[1]))
 

@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 
 from training.evaluation import answers as answer_tables
 from training.evaluation import figures
-from training.evaluation.answers import THRESHOLD
 from training.evaluation.records import ClassMetrics, ConfusedPair, Metrics, confused_pairs
 from training.evaluation.slices import Slice, by_slice
 
 __all__ = [
-    "THRESHOLD",
     "ClassMetrics",
     "ConfusedPair",
     "Metrics",

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from curation.errors import TrainingError
 from training import intervals, weights
 from training.intervals import Figure
-
-THRESHOLD = 0.5
-"""A multi-label class is predicted from this probability on."""
+from training.targets import THRESHOLD
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]

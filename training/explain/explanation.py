@@ -14,6 +14,7 @@ from curation.workspace import Project
 from training.explain import eyes, heat, nearest, pictures, rows
 from training.explain.nearest import Neighbour
 from training.serving import classifier
+from training.targets import THRESHOLD
 
 SHOWN = 5
 """Classes that are named, the likeliest first."""
@@ -96,7 +97,7 @@ def explain(
     if p[target] == 0 and of:
         raise InputError(f"{run_id} had no label {of!r} to learn from, so nothing speaks for it.")
     single = stored.model.task == "single-label"
-    predicted = order[:1] if single else np.flatnonzero(p >= 0.5)
+    predicted = order[:1] if single else np.flatnonzero(p >= THRESHOLD)
     return Explanation(
         run=run_id,
         predicted=tuple(classes[number] for number in predicted),

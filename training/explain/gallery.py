@@ -12,19 +12,35 @@ from curation.workspace import Project
 from training.explain import pictures
 from training.explain.mistakes import Found, Mistake
 
+MOST_PICTURES = 2_000
+"""On one page: about 40 kB each, which a browser still opens."""
+
 
 def page(project: Project, run_id: str, part: str, found: Found) -> str:
-    """The page: a section a class, the class with the most mistakes first."""
+    """The page: a section a class, the class with the most mistakes first.
+
+    It ends with the class that would take it beyond `MOST_PICTURES`, and says so.
+    """
     with project.catalog.read() as connection:
         places = image_rows.places(connection, [one.image_id for one in found.worst])
         names = image_rows.names_by_id(connection, [one.image_id for one in found.worst])
     shown = {key: (Path(place.location), names[key]) for key, place in places.items()}
     order = sorted(found.of_class, key=lambda name: -found.of_class[name][0])
     sections = [Section("All classes", (Paragraph(_summary(run_id, part, found)),))]
-    for name in order:
-        own = [one for one in found.worst if one.of == name and one.image_id in shown]
-        if own:
-            sections.append(Section(name, tuple(_blocks(name, own, found, shown))))
+    of_class: dict[str, list[Mistake]] = {name: [] for name in order}
+    for one in found.worst:
+        if one.image_id in shown:
+            of_class[one.of].append(one)
+    room = MOST_PICTURES
+    held = [name for name in order if of_class[name]]
+    for number, name in enumerate(held):
+        room -= len(of_class[name])
+        if room < 0:
+            left = _n(len(held) - number, "class")
+            says = f"{left} more would be too long a page: name one with --class, or lower --count."
+            sections.append(Section("Not shown", (Paragraph(says),)))
+            break
+        sections.append(Section(name, tuple(_blocks(name, of_class[name], found, shown))))
     return blocks.page(f"Worst mistakes of {run_id}", sections)
 
 
@@ -66,7 +82,8 @@ def _blocks(
 
 
 def _n(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def _said(names: tuple[str, ...]) -> str:

@@ -17,8 +17,10 @@ from training.explain.rows import Labeled
 from training.finetuning.finetuned import FineTuned
 from training.serving import classifier, prediction
 from training.serving.classifier import Stored
+from training.targets import THRESHOLD
 
-_CALLED = 0.5
+MOST = 100
+"""Of each class, at most: who looked at so many and mended them trains again first."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def find(
     p, read = _probabilities(project, stored, labeled, report)
     truth = labeled.bear(classes)
     single = stored.model.task == "single-label"
-    called = p.argmax(axis=1)[:, None] == np.arange(len(classes)) if single else p >= _CALLED
+    called = p.argmax(axis=1)[:, None] == np.arange(len(classes)) if single else p >= THRESHOLD
     wrong = (truth != called) & read[:, None]
     missed = wrong & truth if single else wrong
     sureness = np.repeat(p.max(axis=1)[:, None], len(classes), axis=1)

@@ -108,10 +108,3 @@ def _located(project: Project, ids: Sequence[int]) -> Iterator[tuple[int, Path]]
         with project.catalog.read() as connection:
             places = image_rows.places(connection, batch)
         yield from ((key, Path(places[key].location)) for key in batch if key in places)
-
-
-def by_class(found: Sequence[Neighbour]) -> dict[str, int]:
-    """How many of the neighbours bear each class, the most frequent first."""
-    names = [name for one in found for name in one.labels]
-    counts: dict[str, int] = {name: names.count(name) for name in dict.fromkeys(names)}
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))

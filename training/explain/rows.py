@@ -65,10 +65,12 @@ def of(project: Project, run_id: str, part: str) -> Labeled:
     if (home / frozen.NAME).exists():
         rows = getattr(frozen.load(home), _HALVES.get(part, part))
         labels = [row.classes for row in rows]
+        # The round may have known classes that were merged since.
+        class_ids = (*record.class_ids, *(key for key, _ in record.merged))
         return Labeled(
             np.array([row.image_id for row in rows], dtype=np.int64),
-            to_targets(labels, record.class_ids, task=record.task),
-            record.classes,
+            to_targets(labels, class_ids, task=record.task),
+            record.class_names(class_ids),
         )
     if not (home / runs.ROWS).exists():
         raise TrainingError(
@@ -78,4 +80,4 @@ def of(project: Project, run_id: str, part: str) -> Labeled:
     facts = runs.read(project, run_id, runs.FACTS)
     material = materials.load(home, facts["material"])
     held = material.part(part)
-    return Labeled(held.ids, held.targets, material.classes)
+    return Labeled(held.ids, held.targets, record.renamed(material.classes))

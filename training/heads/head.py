@@ -35,6 +35,11 @@ class Head:
     task: str = "single-label"
     temperature: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuses tables that do not fit together, as a broken file may hold."""
+        if self.weight.ndim != 2 or not len(self.weight) == len(self.bias) == len(self.classes):
+            raise ValueError("classes and weights do not fit together")
+
     def logits(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """(N, C) scores before the temperature.
 
@@ -60,14 +65,7 @@ class Head:
 
     def save(self, path: Path) -> None:
         """Write to one safetensors file, all or nothing."""
-        saved.save(
-            path,
-            {"weight": self.weight, "bias": self.bias},
-            format=_FORMAT,
-            classes=self.classes,
-            task=self.task,
-            temperature=self.temperature,
-        )
+        saved.save(path, self, format=_FORMAT)
 
     @classmethod
     def load(cls, path: Path) -> "Head":
@@ -76,16 +74,7 @@ class Head:
         Raises:
             TrainingError: the file is missing, broken, or something else.
         """
-
-        def make(fields: dict[str, Any]) -> Head:
-            head = cls(**fields)
-            if head.weight.ndim != 2 or not (
-                len(head.weight) == len(head.bias) == len(head.classes)
-            ):
-                raise ValueError("classes and weights do not fit together")
-            return head
-
-        return saved.load(path, ("weight", "bias"), make, format=_FORMAT, what="head")
+        return saved.load(path, cls, format=_FORMAT, what="head")
 
 
 def fit_head(

@@ -12,7 +12,6 @@ from training.calibration import to_probabilities
 from training.heads import saved
 
 _FORMAT = "labelloop-mlp-1"
-_TENSORS = ("hidden_weight", "hidden_bias", "weight", "bias")
 _BLOCK = 4_096
 """Rows at a time."""
 
@@ -38,6 +37,13 @@ class Mlp:
     bias: NDArray[np.float32]
     task: str = "single-label"
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuses tables that do not fit together, as a broken file may hold."""
+        classes, (units, _) = len(self.classes), self.hidden_weight.shape
+        shapes = (self.hidden_bias.shape, self.weight.shape, self.bias.shape)
+        if shapes != ((units,), (classes, units), (classes,)):
+            raise ValueError("classes and weights do not fit together")
 
     @property
     def is_finite(self) -> bool:
@@ -72,14 +78,7 @@ class Mlp:
 
     def save(self, path: Path) -> None:
         """Write to one safetensors file, all or nothing."""
-        saved.save(
-            path,
-            {name: getattr(self, name) for name in _TENSORS},
-            format=_FORMAT,
-            classes=self.classes,
-            task=self.task,
-            temperature=self.temperature,
-        )
+        saved.save(path, self, format=_FORMAT)
 
     @classmethod
     def load(cls, path: Path) -> "Mlp":
@@ -88,13 +87,4 @@ class Mlp:
         Raises:
             TrainingError: the file is missing, broken, or something else.
         """
-
-        def make(fields: dict[str, Any]) -> Mlp:
-            found = cls(**fields)
-            classes, (units, _) = len(found.classes), found.hidden_weight.shape
-            shapes = (found.hidden_bias.shape, found.weight.shape, found.bias.shape)
-            if shapes != ((units,), (classes, units), (classes,)):
-                raise ValueError("classes and weights do not fit together")
-            return found
-
-        return saved.load(path, _TENSORS, make, format=_FORMAT, what="network")
+        return saved.load(path, cls, format=_FORMAT, what="network")

@@ -17,6 +17,7 @@ from training import calibration, weights
 from training.heads.head import Head, fit_head
 from training.heads.logistic import MANY_ROWS
 from training.settings import HeadSettings
+from training.targets import THRESHOLD
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0)
 FIRST = 3.0
@@ -142,7 +143,8 @@ def choose(
         )
         p = head.probabilities(X[judge])
         loss = float(np.average(calibration.log_losses(p, y[judge]), weights=cells))
-        right = p.argmax(axis=1) == y[judge] if task == "single-label" else (p >= 0.5) == y[judge]
+        called = p.argmax(axis=1) if task == "single-label" else p >= THRESHOLD
+        right = called == y[judge]
         found[strength] = Tried(strength, loss, float(right.mean())), head
         return found[strength]
 

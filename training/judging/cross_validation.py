@@ -15,12 +15,13 @@ from training import calibration, evaluation
 from training.evaluation import Metrics
 from training.heads import out_of_fold
 from training.intervals import Figure
+from training.material.parts import DRAWN, LEAST_GROUPS
 
 Rows = NDArray[np.int64]
 Predictor = Callable[[Rows], NDArray[np.float64]]
 """From rows (M,) to probabilities (M, C)."""
-Fit = Callable[[Rows], Predictor]
-"""Trains on rows (M,)."""
+Fit = Callable[[Rows, Rows], Predictor]
+"""Trains on rows (M,), and stops by rows (S,) that it does not learn from; there may be none."""
 
 LEFT_OUT = -1
 """Fold of rows that are neither learned from nor judged."""
@@ -33,6 +34,7 @@ class Judged:
     Attributes:
         name: of the fold, such as `fold-1`.
         trained: rows that its model learned from.
+        steered: rows that its model was stopped by, none of them its own.
         temperature: fitted to the answers of the other folds' models, as a training fits it to
             validation.
         figures: by name, of the rows that it held.
@@ -40,12 +42,18 @@ class Judged:
 
     name: str
     trained: int
+    steered: int
     temperature: float
     figures: dict[str, Figure]
 
     def as_json(self) -> dict[str, Any]:
-        """Fold, trained and temperature, then each figure under its name."""
-        about = {"fold": self.name, "trained": self.trained, "temperature": self.temperature}
+        """Fold, trained, steered and temperature, then each figure under its name."""
+        about = {
+            "fold": self.name,
+            "trained": self.trained,
+            "steered": self.steered,
+            "temperature": self.temperature,
+        }
         return about | {name: figure.as_json() for name, figure in self.figures.items()}
 
 
@@ -82,22 +90,29 @@ def run(
     names: Sequence[str] | None = None,
     weights: NDArray[np.floating[Any]] | None = None,
     groups: NDArray[np.integer[Any]] | None = None,
+    steers: bool = False,
+    seed: int = 0,
     report: Report = silent,
 ) -> CrossValidation:
     """Trains once for each fold, on all others, and judges that fold.
 
-    The answers of a fold are calibrated by the temperature that suits those of all others, which
-    models gave that had not seen them either.
+    Where models are stopped early, a part of the other folds' rows is held back to stop by (see
+    `divide`), as a training holds back its validation: the fold itself plays the test part, and
+    decides on nothing. The answers of a fold are calibrated by the temperature that suits those of
+    all others, which models gave that had not seen them either.
 
     Args:
-        fit: from the rows (ascending) to learn from to what predicts any rows.
+        fit: from the rows (ascending) to learn from and to stop by to what predicts any rows.
         y: (N,) class indices, or (N, C) of 0 and 1 for multi-label.
         fold_of: (N,) number of each row's fold, see `assign` and `of_split`; `LEFT_OUT` for none.
         classes: C names.
         rng: the intervals' randomness.
         names: of the folds; `fold-1` and so on when None.
         weights: (N,) how much each row counts in the figures.
-        groups: (N,) rows with the same number belong together, and intervals rest on groups.
+        groups: (N,) rows with the same number belong together, and intervals rest on groups; each
+            on its own when None.
+        steers: hold rows back to stop by.
+        seed: decides which these are.
         report: told of the folds.
 
     Raises:
@@ -114,13 +129,18 @@ def run(
             "make a split with `labelloop split --folds 5`."
         )
     given_names = names or [f"fold-{number + 1}" for number in range(count)]
+    belong = np.arange(len(y)) if groups is None else groups
+    parts = {
+        number: divide(others, y, belong, seed=seed) if steers else (others, others[:0])
+        for number, rows in enumerate(held)
+        for others in [_others(fold_of, number)]
+        if len(rows)
+    }
     raw = np.full((len(y), len(classes)), np.nan)
-    for number, rows in enumerate(held):
-        if not len(rows):
-            continue
-        name = given_names[number]
+    for number, (learned, steering) in parts.items():
+        name, rows = given_names[number], held[number]
         report(number, count, name)
-        given = fit(_others(fold_of, number))(rows)
+        given = fit(learned, steering)(rows)
         if given.shape != (len(rows), len(classes)):
             raise TrainingError(
                 f"The model of {name} gave predictions {given.shape} for {len(rows)} images and "
@@ -143,15 +163,39 @@ def run(
     folds = tuple(
         Judged(
             given_names[number],
-            len(_others(fold_of, number)),
+            len(learned),
+            len(steering),
             temperatures[number],
-            measure(rows).figures,
+            measure(held[number]).figures,
         )
-        for number, rows in enumerate(held)
-        if len(rows)
+        for number, (learned, steering) in parts.items()
     )
     metrics = measure(np.flatnonzero(fold_of != LEFT_OUT))
     return CrossValidation(metrics, folds, probabilities, np.asarray(fold_of, np.int64))
+
+
+def divide(
+    rows: Rows, y: NDArray[np.integer[Any]], groups: NDArray[np.integer[Any]], *, seed: int = 0
+) -> tuple[Rows, Rows]:
+    """Rows to learn from, and rows to stop by: whole groups, about as many as a training draws.
+
+    Fewer than `LEAST_GROUPS` groups are all learned from, as in a training, and no class is held
+    back as a whole.
+
+    Args:
+        rows: (M,) that both come from.
+        y: (N,) class indices, or (N, C) of 0 and 1.
+        groups: (N,) of each row.
+        seed: decides which groups are held back.
+    """
+    own = groups[rows]
+    if len(np.unique(own)) < LEAST_GROUPS:
+        return rows, rows[:0]
+    truth = y[rows] == 1 if y.ndim == 2 else y[rows, None] == np.unique(y[rows])
+    steering = out_of_fold.assign(y[rows], own, folds=round(1 / DRAWN), seed=seed) == 0
+    lost = ~truth[~steering].any(axis=0)
+    steering &= ~np.isin(own, own[truth[:, lost].any(axis=1)])
+    return rows[~steering], rows[steering]
 
 
 def _others(fold_of: NDArray[np.int64], number: int) -> Rows:

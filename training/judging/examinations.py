@@ -4,29 +4,33 @@ How robust is a run's model? How good are such models, judged by cross-validatio
 labels bring? None of them learns from the test part, and the last two do not look at it.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation import features, splits
 from curation.catalog import runs as run_rows
 from curation.errors import InputError, TrainingError
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import auto, runs
+from training import auto, choices, runs
 from training import material as materials
+from training.finetuning import augmentation
 from training.finetuning.data import Images
-from training.judging import cross_validation, forecast, learning_curve, robustness
+from training.judging import cross_validation, forecast, learning_curve, robustness, scratch
 from training.judging.cross_validation import CrossValidation
-from training.judging.folds import fitter, learnable, on_embeddings, scratch_folder
+from training.judging.folds import fitter, learnable, on_embeddings, remembered
 from training.judging.forecast import Forecast
 from training.judging.learning_curve import LearningCurve
 from training.judging.robustness import Robustness
+from training.material.parts import DRAWN, LEAST_GROUPS
 from training.serving import classifier
-from training.settings import HeadSettings, Settings
+from training.settings import FineTuneSettings, HeadSettings, Settings
 
 MOST_JUDGED = 1_000
 """Images of the test part that are corrupted, each in 27 ways."""
@@ -111,7 +115,12 @@ def cross_validate(
 ) -> CrossValidated:
     """Judges each label by a model that saw neither it nor a copy of it.
 
-    The test part stays out, unless a split made of folds is named, which decides alone.
+    The test part stays out, unless a split made of folds is named, which decides alone. Each fold's
+    model is made as a training makes one: by the balance plan in force, and a network is stopped by
+    a part of the other folds' labels, held back by group, never by the fold that it is judged on.
+
+    What was killed or stopped goes on when it is asked for again, while the labels, the settings
+    and the packages are the same.
 
     Args:
         project: whose labels they are.
@@ -123,8 +132,11 @@ def cross_validate(
         report: told of the progress.
 
     Raises:
-        TrainingError: fewer than two groups, or labels that allow no model.
+        TrainingError: fewer than two groups, labels that allow no model, or another process does
+            the same.
         NotFound, InputError: there is no such split, or it has no folds.
+        UnreadableImage: a file is gone; the same call goes on once it is there again.
+        Cancelled: asked to stop; the same call goes on.
     """
     if folds < 2:
         raise InputError(f"--folds is {folds}; give at least 2.")
@@ -139,43 +151,78 @@ def cross_validate(
     else:
         fold_of, names = cross_validation.assign(whole.targets, whole.groups, folds=folds), None
     count = int(fold_of.max()) + 1
-    allowed = None if minutes is None else minutes / count
-    chosen = auto.choose(
+    others = len(whole) * (count - 1) // count
+    steering = round(others * DRAWN)
+    chosen = choices.choose(
+        project,
+        material,
         kind,
-        images=len(whole) * (count - 1) // count,
-        classes=len(material.classes),
-        task=material.task,
-        typical_side=material.side,
-        minutes=allowed or auto.MINUTES / count,
-        asked=asked,
+        asked=asked or {},
+        backbone=prepared.backbone,
+        images=others - steering,
+        validation=steering,
+        minutes=(auto.MINUTES if minutes is None else minutes) / count,
     )
-    seed = project.record.seed
+    settings = chosen.settings
     facts = {"fingerprint": prepared.fingerprint, "backbone": prepared.backbone}
-    with scratch_folder(project) as home:
-        fit = fitter(project, material, whole, chosen.settings, facts, Path(home), report)
+    job = {
+        "settings": settings.as_json(),
+        "files": _digests(settings),
+        "facts": facts,
+        "material": material.as_json(),
+        "rows": _digest(whole.ids, whole.targets, whole.groups, whole.weights, fold_of),
+        "seed": project.record.seed,
+        "packages": runs.environment()["packages"],
+    }
+    with scratch.folder(project, job) as home:
+        fit = fitter(project, material, whole, settings, facts, home, report)
         found = cross_validation.run(
-            fit,
+            remembered(fit, home),
             whole.targets,
             fold_of,
             classes=material.classes,
-            rng=np.random.default_rng([seed, _FIGURES]),
+            rng=np.random.default_rng([project.record.seed, _FIGURES]),
             names=names,
             groups=whole.groups,
+            steers=not isinstance(settings, HeadSettings),
+            seed=project.record.seed,
             report=report,
         )
-    return CrossValidated(
-        chosen.settings, chosen.reasons, found, len(whole), _notes(chosen.settings)
-    )
+    return CrossValidated(settings, chosen.reasons, found, len(whole), _notes(settings, found))
 
 
-def _notes(settings: Settings) -> tuple[str, ...]:
+def _notes(settings: Settings, found: CrossValidation) -> tuple[str, ...]:
     """Where models of folds are not quite those that a training makes."""
     notes = ["Each fold is calibrated by the temperature that suits the other folds' answers."]
     if not isinstance(settings, HeadSettings):
+        least = min(fold.steered for fold in found.folds)
         notes.append(
-            "The model of each fold is that of its last epoch: no labels are held back to stop by."
+            f"The model of each fold is that of its best epoch by labels of other folds, {least:,} "
+            "at least, held back from learning by group."
+            if least
+            else "The model of a fold is that of its last epoch: fewer than "
+            f"{LEAST_GROUPS} groups are too few to hold labels back to stop by."
         )
     return tuple(notes)
+
+
+def _digests(settings: Settings) -> list[str]:
+    """Of what the settings name and do not hold: an own recipe, a backbone's weights."""
+    if not isinstance(settings, FineTuneSettings):
+        return []
+    recipe = augmentation.recipe(settings.augmentation)
+    found = ["" if recipe is None else recipe.digest]
+    if settings.weights and Path(settings.weights).is_file():  # or the training says what is wrong
+        with Path(settings.weights).open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return found
+
+
+def _digest(*columns: NDArray[Any]) -> str:
+    found = hashlib.sha256()
+    for column in columns:
+        found.update(f"{column.shape} ".encode() + np.ascontiguousarray(column).tobytes())
+    return found.hexdigest()
 
 
 def foresee(
@@ -212,8 +259,9 @@ def foresee(
     facts = {"fingerprint": prepared.fingerprint, "backbone": prepared.backbone}
     rows = np.arange(len(whole))
     seed = project.record.seed
+    fit = on_embeddings(project, material, whole, HeadSettings(), facts)
     curve = learning_curve.measure(
-        on_embeddings(project, material, whole, HeadSettings(), facts),
+        lambda learned: fit(learned, learned[:0]),
         whole.targets,
         whole.groups,
         rows[: len(material.train)],

@@ -1,16 +1,16 @@
 """Models of any kind fitted to some rows and asked about others, for cross-validation."""
 
+import hashlib
+import io
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation import balance
+from curation import balance, files
 from curation.catalog import labels as label_rows
 from curation.progress import Report, silent
 from curation.workspace import Project
@@ -19,15 +19,9 @@ from training import material as materials
 from training.calibration import to_probabilities
 from training.heads import strength
 from training.heads.head import Head, fit_head
-from training.judging.cross_validation import Fit, Rows
+from training.judging.cross_validation import Fit, Predictor, Rows
 from training.material import Material, Part
 from training.settings import FineTuneSettings, HeadSettings, MlpSettings, Settings
-
-
-def scratch_folder(project: Project) -> TemporaryDirectory[str]:
-    """Where fine-tuning keeps its models of folds, which nobody wants afterwards."""
-    prefix = f".cross-validation-p{project.id}-"
-    return TemporaryDirectory(dir=project.workspace.folder("runs"), prefix=prefix)
 
 
 def learnable(project: Project, material: Material, part: Part) -> Part:
@@ -71,7 +65,7 @@ def fitter(
         whole: the rows that folds are made of.
         settings: complete.
         facts: of the run.
-        home: where fine-tuning may keep its files; see `scratch_folder`.
+        home: where fine-tuning may keep its files; see `scratch.folder`.
         report: told of the progress.
     """
     if isinstance(settings, FineTuneSettings):
@@ -90,13 +84,14 @@ def on_embeddings(
 ) -> Fit:
     """The same for a head or a small network, whose rows are stored embeddings.
 
-    Copies that the balance plan asks for are learned from along with the images of their group.
+    Copies that the balance plan asks for are learned from along with the images of their group. A
+    head is solved exactly, and stops by nothing.
     """
     held = examples.embedded(project, replace(material, train=whole), facts, report=report)
     copies = np.arange(len(whole), len(held.X))
     seed = project.record.seed
 
-    def fit(rows: Rows) -> Callable[[Rows], NDArray[np.float64]]:
+    def fit(rows: Rows, steering: Rows) -> Predictor:
         own = copies[np.isin(held.groups[copies], whole.groups[rows])]
         learned = np.concatenate([rows, own])
         X, y, groups = held.X[learned], held.y[learned], held.groups[learned]
@@ -110,7 +105,10 @@ def on_embeddings(
         if isinstance(settings, MlpSettings):
             from training.heads.mlp_training import fit_mlp
 
-            model, _ = fit_mlp(X, y, settings=settings, seed=seed, report=report, **given)
+            seen = (held.X[steering], whole.targets[steering]) if len(steering) else None
+            model, _ = fit_mlp(
+                X, y, settings=settings, validation=seen, seed=seed, report=report, **given
+            )
         else:
             assert isinstance(settings, HeadSettings)
             model = _fit_head(X, y, groups, settings, seed, report, given)
@@ -151,12 +149,13 @@ def _on_files(
 
     paths = materials.paths(project, whole.ids.tolist())
 
-    def fit(rows: Rows) -> Callable[[Rows], NDArray[np.float64]]:
-        folder = home / f"{int(rows.sum())}-{len(rows)}"
+    def fit(rows: Rows, steering: Rows) -> Predictor:
+        folder = home / _name(rows, steering)
         learned = examples.photos(project, replace(material, train=taken(whole, rows)))
+        seen = examples.of_part(project, taken(whole, steering)) if len(steering) else None
         for _ in trainer.run(
             learned,
-            None,
+            seen,
             classes=material.classes,
             task=material.task,
             settings=settings,
@@ -177,3 +176,33 @@ def _on_files(
         return predict
 
     return fit
+
+
+def remembered(fit: Fit, home: Path) -> Fit:
+    """The same, with its answers kept in a folder: what has them already is not fitted again.
+
+    Args:
+        fit: what is asked where the folder holds no answer.
+        home: of this cross-validation alone; see `scratch.folder`.
+    """
+
+    def fit_later(rows: Rows, steering: Rows) -> Predictor:
+        def predict(held: Rows) -> NDArray[np.float64]:
+            path = home / f"{_name(rows, steering, held)}.npy"
+            if not path.exists():
+                answers = io.BytesIO()
+                np.save(answers, fit(rows, steering)(held))
+                files.write_bytes(path, answers.getvalue())
+            return np.asarray(np.load(path, allow_pickle=False), np.float64)
+
+        return predict
+
+    return fit_later
+
+
+def _name(*parts: Rows) -> str:
+    """A word for these rows, and for no others."""
+    digest = hashlib.sha256()
+    for rows in parts:
+        digest.update(f"{len(rows)} ".encode() + rows.astype("<i8").tobytes())
+    return digest.hexdigest()[:16]

@@ -3,7 +3,6 @@
 import io
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,20 +49,6 @@ class Forecast:
     power_law: tuple[float, float, float]
     band: Floats
     says: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """All but the band."""
-        value, low, high = self.needed
-        return {
-            "labels": self.labels,
-            "now": self.now.as_json(),
-            "more": self.more,
-            "gain": self.gain.as_json(),
-            "target": self.target,
-            "needed": {"value": value, "ci": [low, high]},
-            "power_law": dict(zip("abc", self.power_law, strict=True)),
-            "says": list(self.says),
-        }
 
 
 def forecast(

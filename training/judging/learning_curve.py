@@ -51,16 +51,6 @@ class LearningCurve:
         """How many there are."""
         return round(float(self.sizes[-1]))
 
-    def as_json(self) -> dict[str, Any]:
-        """Sizes and the draws' scores."""
-        return {
-            "metric": self.metric,
-            "n": self.hits.shape[1],
-            "sizes": self.sizes.tolist(),
-            "scores": self.scores.tolist(),
-            "notes": list(self.notes),
-        }
-
 
 def measure(
     fit: Fit,

@@ -1,7 +1,7 @@
 """Two runs on the images that neither of them has learned from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,11 @@ def compare(
     ]
     paths = material.paths(project, test.ids[kept].tolist())
     answers = [
-        _by_class(prediction.probabilities(model, paths, report=report), model, held.classes)
+        _by_class(
+            prediction.probabilities(model, paths, report=report),
+            replace(model, classes=project.record.current_names(model.classes)),
+            held.classes,
+        )
         for model in models
     ]
     readable = np.isfinite(answers[0]).all(axis=1) & np.isfinite(answers[1]).all(axis=1)
@@ -142,14 +146,18 @@ def differing(project: Project, first: str, second: str) -> dict[str, tuple[Any,
 def _by_class(
     probabilities: NDArray[np.float64], model: classifier.Classifier, classes: Sequence[str]
 ) -> NDArray[np.float64]:
-    """(N, C) in the order of today's classes; 0 for those that the model does not know."""
-    place = {name: number for number, name in enumerate(model.classes)}
-    known = [name for name in classes if name in place]
-    if tuple(known) == tuple(classes) == model.classes:
+    """(N, C) in the order of today's classes; 0 for those that the model does not know.
+
+    Of classes that were merged since, any one of them counts as what they are now.
+    """
+    if tuple(classes) == model.classes:
         return probabilities
-    if not known:
+    if not set(classes) & set(model.classes):
         raise TrainingError(f"{model.run} knows none of the classes {', '.join(classes)}.")
+    together = np.add if model.task == "single-label" else np.maximum
     found = np.zeros((len(probabilities), len(classes)))
-    columns = [classes.index(name) for name in known]
-    found[:, columns] = probabilities[:, [place[name] for name in known]]
+    for name, scores in zip(model.classes, probabilities.T, strict=True):
+        if name in classes:
+            column = classes.index(name)
+            found[:, column] = together(found[:, column], scores)
     return found

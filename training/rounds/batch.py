@@ -15,6 +15,7 @@ from curation.records import LedgerRow, PoolRow
 from training.rounds import choosing
 from training.rounds.work import Done, Work
 from training.strategies import STRATEGIES, Selection
+from training.targets import THRESHOLD
 
 BLOCK = 8192
 NOTHING = Selection(ids=np.array([], dtype=np.int64), scores=np.array([]), reasons=())
@@ -197,7 +198,7 @@ def _members(work: Work, pool: Sequence[PoolRow], quota: Quota) -> dict[str, lis
         block = pool[start : start + BLOCK]
         likely = work.head.probabilities(work.store.read([row.id for row in block]))
         if work.head.task == "multi-label":
-            held = likely >= 0.5
+            held = likely >= THRESHOLD
         else:
             held = np.arange(likely.shape[1]) == likely.argmax(axis=1)[:, None]
         for n, position in zip(*np.nonzero(held), strict=True):

@@ -11,9 +11,8 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from curation import files
 from curation.errors import InputError
+from training.serving import answer_parquet
 from training.serving.answer_rows import LINES, Answer, Form, Lines
 
 FLUSH_SECONDS = 2.0
@@ -28,8 +28,6 @@ FLUSH_SECONDS = 2.0
 
 _LONGEST = 1 << 24
 """Bytes; what is longer is no row."""
-
-_BLOCK = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,14 @@ class Owner:
     Attributes:
         run: of the model.
         model: its identity.
+        engine: that it runs in: another one gives slightly other answers.
         source: where the images are.
         form: of the rows.
     """
 
     run: str
     model: str
+    engine: str
     source: str
     form: Form
 
@@ -80,12 +80,16 @@ class AnswerFile:
         seen: the images that are in it.
         rows: how many.
         rejected: of them.
+        retried: rows of rejected images that were taken out when it was opened.
     """
 
-    def __init__(self, out: Path, file: IO[bytes], lines: Lines, form: Form) -> None:
+    def __init__(
+        self, out: Path, file: IO[bytes], lines: Lines, form: Form, *, retried: int = 0
+    ) -> None:
         self.seen = Seen()
         self.rows = 0
         self.rejected = 0
+        self.retried = retried
         self._out = out
         self._file = file
         self._lines = lines
@@ -107,6 +111,15 @@ class AnswerFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._since = time.monotonic()
+
+    def copy_accepted(self, target: IO[bytes]) -> None:
+        """Writes all but the rows of rejected images to another file."""
+        head = self._lines.head(self._form)
+        target.write(head)
+        self._file.seek(len(head))
+        for record in _records(self._file, self._lines):
+            if not self._lines.read(self._form, record)[1]:
+                target.write(record)
 
     def _go_on(self) -> None:
         """Reads which images are there, and cuts off the half of a row that a kill left.
@@ -180,10 +193,15 @@ def _is_row(line: bytes, lines: Lines, form: Form) -> bool:
 
 
 @contextmanager
-def opened(out: Path, owner: Owner) -> Iterator[AnswerFile]:
+def opened(out: Path, owner: Owner, *, retry_rejected: bool = False) -> Iterator[AnswerFile]:
     """The file to add answers to, a new one or the one that an earlier call did not finish.
 
     Leaving the block well ends the file; an error leaves it to be gone on with.
+
+    Args:
+        out: ends in .csv, .jsonl or .parquet.
+        owner: whose answers will be added.
+        retry_rejected: the rows of rejected images are taken out, so that they come again.
 
     Raises:
         InputError: the ending is unknown, the file is another's, or another process writes it.
@@ -194,19 +212,28 @@ def opened(out: Path, owner: Owner) -> Iterator[AnswerFile]:
         raise InputError(f"--out {out}: end its name in {', '.join(LINES)}.")
     is_parquet = out.suffix.lower() == ".parquet"
     journal = out.with_name(f"{out.name}.partial") if is_parquet else out
-    _check(out, journal, owner)
+    _check(out, journal, owner, retry_rejected=retry_rejected)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with journal.open("a+b") as file:
-            _lock(file, out)
+        with ExitStack() as held:
+            file = held.enter_context(_locked(journal, out))
             files.write_json(_beside(out), asdict(owner))
+            if is_parquet and out.exists() and not journal.stat().st_size:
+                # Where a kill leaves a part of the lines, the others' images are only asked again.
+                answer_parquet.to_lines(out, file, owner.form)
             answers = AnswerFile(out, file, lines, owner.form)
+            if retry_rejected and answers.rejected:
+                retried = answers.rejected
+                with files.replacing(journal) as kept:
+                    answers.copy_accepted(kept)
+                file = held.enter_context(_locked(journal, out))  # the old one stays locked, too
+                answers = AnswerFile(out, file, lines, owner.form, retried=retried)
             try:
                 yield answers
             finally:
                 answers.flush()
             if is_parquet:
-                _to_parquet(journal, out, owner.form)
+                answer_parquet.write(journal, out, owner.form)
                 journal.unlink()
         counts = {"images": answers.rows, "rejected": answers.rejected}
         files.write_json(_beside(out), {**asdict(owner), **counts})
@@ -218,7 +245,7 @@ def _beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.json")
 
 
-def _check(out: Path, journal: Path, owner: Owner) -> None:
+def _check(out: Path, journal: Path, owner: Owner, *, retry_rejected: bool) -> None:
     """Refuses a file that must not be added to."""
     there = [path for path in dict.fromkeys((out, journal)) if path.exists()]
     begun = [path.name for path in (*there, _beside(out)) if path.exists()]
@@ -238,13 +265,20 @@ def _check(out: Path, journal: Path, owner: Owner) -> None:
             f"{out} holds answers of {kept['run']} ({kept['model']}); the model is now "
             f"{owner.run} ({owner.model}). {again}"
         )
+    if "engine" in differs:
+        raise InputError(
+            f"{out} was begun in {kept['engine']}; the model runs in {owner.engine} now, which "
+            f"gives slightly other answers. Ask as then, with or without --exact; or begin anew. "
+            f"{again}"
+        )
     if "source" in differs:
         raise InputError(
             f"{out} holds answers about {kept['source']}; asked for is {owner.source}. {again}"
         )
     if differs:
         raise InputError(f"{out} was begun with other columns. {again}")
-    if out != journal and out.exists():
+    is_begun = journal.exists() and journal.stat().st_size
+    if out != journal and out.exists() and not is_begun and not retry_rejected:
         raise InputError(f"{out} is finished, and no row can be added to Parquet. {again}")
 
 
@@ -253,37 +287,13 @@ def _plain(owner: Owner) -> dict[str, Any]:
     return plain
 
 
-def _lock(file: IO[bytes], out: Path) -> None:
+def _locked(journal: Path, out: Path) -> IO[bytes]:
+    file = journal.open("a+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        file.close()
         raise InputError(
             f"Another process writes {out}. Wait for it to end, or name another file with --out."
         ) from error
-
-
-def _to_parquet(journal: Path, out: Path, form: Form) -> None:
-    """The rows in Parquet, a block at a time."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    text, number = pa.string(), pa.float64()
-    fields = [
-        pa.field("image", text),
-        pa.field("prediction", text if form.task == "single-label" else pa.list_(text)),
-        pa.field("confidence", number),
-        pa.field("rejected", text),
-    ]
-    if form.top:
-        ranked = pa.struct([pa.field("class", text), pa.field("probability", number)])
-        fields.append(pa.field("top", pa.list_(ranked)))
-    if form.probabilities:
-        fields.append(pa.field("probabilities", pa.list_(number)))
-    schema = pa.schema(fields, metadata={"classes": json.dumps(form.classes)})
-    with (
-        files.replacing(out) as target,
-        pq.ParquetWriter(target, schema, compression="zstd") as writer,  # type: ignore[no-untyped-call]
-        journal.open("rb") as source,
-    ):
-        while block := [json.loads(line) for line in islice(source, _BLOCK)]:
-            writer.write_table(pa.Table.from_pylist(block, schema=schema))
+    return file

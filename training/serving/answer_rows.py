@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curation.exporters.table import harmless, joined
 from curation.tables import unguarded
-from training.evaluation import THRESHOLD
+from training.targets import THRESHOLD
 
 _DIGITS = 6
 
@@ -74,7 +74,7 @@ class Lines:
 def predicted(form: Form, probabilities: NDArray[np.float64]) -> tuple[list[str], float]:
     """The classes that an image is given, and how sure the model is of that, 0 to 1.
 
-    Multi-label: those of at least 0.5, as sure as of the least sure class.
+    Multi-label: those of at least `THRESHOLD`, as sure as of the least sure class.
     """
     if form.task == "single-label":
         best = int(probabilities.argmax())

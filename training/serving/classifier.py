@@ -7,7 +7,7 @@ pixels. On a processor both run in openvino where that is faithful to fp32 torch
 import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,7 @@ def read(project: Project, run_id: str) -> Stored:
             "a backup, or train again with `labelloop train`."
         )
     model: Model = LOADERS[row["kind"]].load(path)
+    model = replace(model, classes=project.record.renamed(model.classes))
     if temperature is not None:
         model = model.calibrated(temperature)
     identity = hashlib.sha256(f"{digest} {model.temperature!r}".encode()).hexdigest()[:16]

@@ -22,10 +22,10 @@ from curation.progress import Report, silent
 from curation.workspace import Project
 from training import evaluation, material, runs
 from training.finetuning.finetuned import FineTuned
-from training.serving import classifier, prediction
+from training.serving import classifier, model_folder, prediction
 from training.serving.classifier import LOADERS, Model
 
-WEIGHTS, ABOUT = "model.safetensors", "model.json"
+WEIGHTS = "model.safetensors"
 
 _FORMAT = "labelloop-model-1"
 _KEY = "labelloop-model"
@@ -102,9 +102,7 @@ def write(project: Project, run_id: str, folder: Path) -> tuple[Path, ...]:
         content = save(
             load_file(path), metadata={**_metadata(path), _KEY: json.dumps(asdict(card))}
         )
-    files.write_bytes(folder / WEIGHTS, content)
-    files.write_json(folder / ABOUT, asdict(card))
-    return folder / WEIGHTS, folder / ABOUT
+    return model_folder.write(folder, {WEIGHTS: content}, asdict(card))
 
 
 def read(path: Path) -> tuple[Card, Model]:

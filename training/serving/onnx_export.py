@@ -2,7 +2,7 @@
 
 The graph takes 8-bit RGB pixels and gives calibrated probabilities: normalisation, backbone, head
 and temperature are inside. Classes, task and how pictures are cut to size stand in the file's
-metadata and in a JSON beside it, together with a script that runs it.
+metadata, which the script beside it reads, and in a JSON for other programs.
 """
 
 import json
@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from curation import backbones, files, inference
+from curation import backbones, inference
 from curation.backbones import Preprocessing
 from curation.errors import TrainingError
 from curation.inference import Pixels
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training.evaluation import THRESHOLD
 from training.finetuning import network
 from training.finetuning.finetuned import FineTuned
 from training.heads.head import Head
 from training.heads.mlp import Mlp
-from training.serving import classifier
+from training.serving import classifier, model_folder
 from training.serving.classifier import Stored
+from training.targets import THRESHOLD
 
 TOLERANCE = 1e-3
 """Largest difference of a probability from torch's at which a file is written."""
@@ -39,7 +39,7 @@ TOLERANCE = 1e-3
 IMAGES = 200
 """That it is compared on: the project's own, and made ones where there are fewer."""
 
-MODEL, ABOUT, SCRIPT = "model.onnx", "model.json", "predict_onnx.py"
+MODEL, SCRIPT = "model.onnx", "predict_onnx.py"
 
 _FORMAT = "labelloop-onnx-1"
 _OPSET = 18
@@ -141,7 +141,7 @@ def export(project: Project, run_id: str, folder: Path, *, report: Report = sile
     Args:
         project: whose run it is.
         run_id: of the run.
-        folder: made where it does not exist; files of an earlier export are replaced.
+        folder: as `model_folder.write`; files of an earlier export are replaced.
         report: told of the progress.
 
     Raises:
@@ -170,11 +170,8 @@ def export(project: Project, run_id: str, folder: Path, *, report: Report = sile
     here = classifier.open(project, run_id).probabilities_of(pixels)
     report(len(pixels), len(pixels), "compare")
     about["compared"] = {"images": len(pixels), "largest_difference": difference}
-    files.write_bytes(folder / MODEL, content)
-    files.write_json(folder / ABOUT, about)
-    files.write_bytes(folder / SCRIPT, _SCRIPT.encode())
     return Exported(
-        files=tuple(folder / name for name in (MODEL, ABOUT, SCRIPT)),
+        files=model_folder.write(folder, {MODEL: content, SCRIPT: _SCRIPT.encode()}, about),
         difference=difference,
         to_predict=float(np.abs(found - here).max()),
         same_answers=float(np.mean(_answers(found, stored) == _answers(here, stored))),
@@ -193,6 +190,7 @@ def _about(stored: Stored, how: Preprocessing) -> dict[str, Any]:
         "task": stored.model.task,
         "classes": list(stored.model.classes),
         "temperature": stored.model.temperature,
+        "threshold": THRESHOLD,
         "input": {"name": "pixels", "type": "uint8", "shape": ["batch", how.size, how.size, 3]},
         "output": {"name": "probabilities", "shape": ["batch", len(stored.model.classes)]},
         "preprocessing": {
@@ -277,10 +275,10 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 home = Path(__file__).parent
-model = json.loads((home / "model.json").read_text(encoding="utf-8"))
-how = model["preprocessing"]
-shorter, crop = how["resize_shorter_side_to"], how["crop_middle"]
 session = onnxruntime.InferenceSession(home / "model.onnx")
+model = session.get_modelmeta().custom_metadata_map
+classes, how, threshold = (json.loads(model[k]) for k in ("classes", "preprocessing", "threshold"))
+shorter, crop = how["resize_shorter_side_to"], how["crop_middle"]
 for name in sys.argv[1:]:
     image = Image.open(name)
     image.draft(None, (how["decode_at_least"],) * 2)
@@ -291,7 +289,7 @@ for name in sys.argv[1:]:
     left, top = (round((side - crop) / 2) for side in size)
     pixels = np.asarray(image.crop((left, top, left + crop, top + crop)))
     p = session.run(None, {"pixels": pixels[None]})[0][0]
-    chosen = np.flatnonzero(p >= 0.5) if model["task"] == "multi-label" else [p.argmax()]
-    said = {"image": name, "prediction": "|".join(model["classes"][k] for k in chosen)}
+    chosen = np.flatnonzero(p >= threshold) if model["task"] == "multi-label" else [p.argmax()]
+    said = {"image": name, "prediction": "|".join(classes[k] for k in chosen)}
     print(json.dumps({**said, "probabilities": [round(float(q), 6) for q in p]}))
 '''

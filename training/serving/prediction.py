@@ -61,6 +61,7 @@ class Predicted:
         images: rows in the file now.
         already: of them, from an earlier call.
         rejected: of them, images that cannot be read.
+        retried: images that an earlier call had rejected and this one tried again.
         seconds: that this call took.
         images_per_second: of this call.
     """
@@ -68,6 +69,7 @@ class Predicted:
     images: int
     already: int
     rejected: int
+    retried: int
     seconds: float
     images_per_second: float
 
@@ -112,6 +114,7 @@ def predict(
     *,
     top: int = 0,
     probabilities: bool = False,
+    retry_rejected: bool = False,
     report: Report = silent,
 ) -> Predicted:
     """Writes the model's answer about every image; an interrupted call is gone on with.
@@ -124,10 +127,12 @@ def predict(
         out: ends in .csv, .jsonl or .parquet.
         top: also the so many likeliest classes.
         probabilities: also those of all classes.
+        retry_rejected: looks again at images that an earlier call could not read; what is said of
+            them stands at the end then.
         report: told of the progress.
 
     Raises:
-        InputError: the file is of another model, another source or has other columns.
+        InputError: the file is of another model, engine or source, or has other columns.
         TrainingError: the model answers with NaN.
         Cancelled: asked to stop; the same call goes on.
     """
@@ -136,9 +141,9 @@ def predict(
             f"--top {top}: give 0 to {len(classifier.classes)}, the number of classes."
         )
     form = Form(classifier.classes, classifier.task, top, probabilities)
-    owner = Owner(classifier.run, classifier.identity, str(source.path), form)
+    owner = Owner(classifier.run, classifier.identity, classifier.engine, str(source.path), form)
     begun = time.monotonic()
-    with answer_files.opened(out, owner) as file:
+    with answer_files.opened(out, owner, retry_rejected=retry_rejected) as file:
         already = file.rows
         fresh = (found for found in source.images() if file.seen.add(found.name))
         for answers in _in_order(
@@ -148,7 +153,14 @@ def predict(
             report(file.rows, max(source.count, file.rows), "predict")
     seconds = time.monotonic() - begun
     done = file.rows - already
-    return Predicted(file.rows, already, file.rejected, seconds, done / max(seconds, 1e-9))
+    return Predicted(
+        images=file.rows,
+        already=already,
+        rejected=file.rejected,
+        retried=file.retried,
+        seconds=seconds,
+        images_per_second=done / max(seconds, 1e-9),
+    )
 
 
 def probabilities(

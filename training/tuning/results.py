@@ -38,7 +38,6 @@ _STATES = {
 }
 _OPENINGS = "openings.json"
 _STREAM = 0x7E57
-_NEWEST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -164,8 +163,7 @@ def open_test(project: Project, study: Study) -> dict[str, Any]:
     }
     with project.catalog.write() as connection:
         audit.append(connection, project.id, act=ACT, subject=subject)
-        entries = audit.entries(connection, project.id, newest=_NEWEST)
-    opened = sum(entry["act"] == ACT for entry in entries)
+        opened = audit.count(connection, project.id, ACT)
     for kind in study.kinds:
         of_kind = study.trials(kind)
         of_kind.set_user_attr("test-opened", of_kind.user_attrs.get("test-opened", 0) + 1)

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from curation import balance, features, files
+from curation import features, files
 from curation.catalog import labels
 from curation.catalog import tuning as databases
 from curation.errors import InputError, NotFound, TrainingError
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import auto
+from training import auto, choices
 from training import material as materials
 from training.heads import targets as target_rows
 from training.material import Material
@@ -97,9 +97,8 @@ def begin(project: Project, asked: Asked, *, report: Report = silent) -> Study:
     _check_labels(material)
     enough = len(material.train) >= auto.LEAST_LABELS
     kinds = (kind,) if kind != auto.AUTO else KINDS if enough else KINDS[:2]
-    fixed = {"class-weight": "none"} if balance.sets_weights(material.plan) else {}
     report(0, 0, "choose settings")
-    base, reasons = _base(material, kinds, asked, fixed, backbone=prepared.backbone)
+    base, reasons = _base(project, material, kinds, asked, backbone=prepared.backbone)
     with project.catalog.read() as connection:
         count = labels.count(connection, project.id)
     facts = {
@@ -111,7 +110,7 @@ def begin(project: Project, asked: Asked, *, report: Report = silent) -> Study:
         "backbones": list(asked.backbones),
         "backbone": prepared.backbone,
         "fingerprint": prepared.fingerprint,
-        "fixed": fixed,
+        "fixed": _fixed(project, material, backbone=prepared.backbone),
         "base": base,
         "reasons": reasons,
         "labels": count,
@@ -177,11 +176,20 @@ def _study(
     return Study(name, facts, bench, url)
 
 
+def _fixed(project: Project, material: Material, *, backbone: str) -> dict[str, Any]:
+    """What the balance plan settles, so that no trial varies it; by its name alone, as kinds share
+    none of these but the class weights.
+    """
+    wanted = choices.of_fine_tuning(project, material, backbone=backbone)
+    recipe = {"augmentation": wanted["augmentation"][0]} if "augmentation" in wanted else {}
+    return {**choices.of_weights(material), **recipe}
+
+
 def _base(
+    project: Project,
     material: Material,
     kinds: tuple[str, ...],
     asked: Asked,
-    fixed: dict[str, Any],
     *,
     backbone: str,
 ) -> tuple[dict[str, Any], list[str]]:
@@ -190,21 +198,19 @@ def _base(
     reasons: list[str] = []
     minutes = auto.MINUTES if asked.minutes is None else asked.minutes
     for kind in kinds:
-        own = dict(fixed)
+        own: dict[str, Any] = {}
         if kind == HeadSettings.kind:
             own["search"] = False  # the strength is what trials vary
         if kind == FineTuneSettings.kind:
             own["metric"] = asked.metric or DEFAULTS["metric"]
             own["backbone"] = asked.backbones[0] if asked.backbones else backbone
-        chosen = auto.choose(
+        chosen = choices.choose(
+            project,
+            material,
             kind,
-            images=len(material.train),
-            classes=len(material.classes),
-            task=material.task,
-            typical_side=material.side,
-            validation=len(material.validation),
-            minutes=minutes / _SAME_TIME,
             asked=own,
+            backbone=backbone,
+            minutes=minutes / _SAME_TIME,
         )
         base[kind] = chosen.settings.as_json()
         reasons += chosen.reasons

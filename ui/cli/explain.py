@@ -42,7 +42,9 @@ def explain(
     part: Annotated[
         str, typer.Option(help="With --mistakes: of validation, or of test.")
     ] = "validation",
-    count: Annotated[int, typer.Option(help="With --mistakes: of each class, at most.")] = 12,
+    count: Annotated[
+        int, typer.Option(help="With --mistakes: so many of each class, up to 100.")
+    ] = 12,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -68,7 +68,8 @@ def cross_validate(
     """Judge each label by a model that saw neither it nor a copy of it.
 
     Nothing is registered: it tells how good such models are, not which one to use. The test part
-    stays out, unless a split of folds is named.
+    stays out, unless a split of folds is named. A network is stopped by labels of the other folds
+    that it does not learn from. The same command goes on after a kill.
 
     Example: labelloop models cross-validate --kind head --folds 10
     """
@@ -91,12 +92,16 @@ def cross_validate(
         for name in ("accuracy", "balanced_accuracy", "macro_f1")
     ]
     lines += [
-        f"    {one['fold']:<10} learned from {one['trained']:,}: accuracy "
-        f"{session.percent(one['accuracy'])}"
+        f"    {one['fold']:<10} learned from {one['trained']:,}{_stopped_by(one['steered'])}: "
+        f"accuracy {session.percent(one['accuracy'])}"
         for one in result["folds"]
     ]
     lines += [f"  {note}" for note in result["notes"]]
     session.show(result, as_json=as_json, lines=lines)
+
+
+def _stopped_by(count: int) -> str:
+    return f", stopped by {count:,}" if count else ""
 
 
 def forecast(

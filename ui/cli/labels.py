@@ -1,5 +1,6 @@
 """Commands about people and what they answer."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,17 +12,46 @@ from ui.cli.session import JsonOption, WorkspaceOption
 def register(app: typer.Typer) -> None:
     """Adds this noun's commands."""
     nouns = typer.Typer(no_args_is_help=True, help="Answers: pull them, see how far they are.")
+    nouns.command("send")(send)
     nouns.command("pull")(pull)
     nouns.command("status")(status)
     nouns.command("agreement")(agreement)
+    nouns.command("consensus")(consensus)
+    nouns.command("import")(import_)
     nouns.command("rebuild")(rebuild)
     app.add_typer(nouns, name="label")
     people = typer.Typer(no_args_is_help=True, help="The people who label.")
     people.command("add")(add)
     people.command("list")(list_)
+    people.command("show")(show)
     people.command("disable")(disable)
     app.add_typer(people, name="annotators")
     app.command("adopt")(adopt)
+
+
+def send(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE]...", help="Names, as imported; at random if left out."),
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many images to draw at random.")] = 50,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send unlabeled images of a project of boxes to people, who draw them.
+
+    In other projects a round chooses the images. What was interrupted goes on.
+
+    Example: labelloop label send --count 100
+    """
+    from ui import wiring
+
+    project = session.project(workspace)
+    with session.progress() as report:
+        result = wiring.send(project, images or [], count=count, report=report)
+    lines = [f"{result['sent']:,} images wait for people."]
+    lines += [f"{link['queue']} queue: {link['url']}" for link in wiring.queue_links(project)]
+    session.show(result, as_json=as_json, lines=lines)
 
 
 def pull(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
@@ -82,18 +112,22 @@ def _agreement_lines(result: dict[str, Any]) -> list[str]:
         f"{result['annotators']} people, {result['images_with_two']:,} of {result['images']:,} "
         "images answered by two or more",
         f"Krippendorff's alpha: {_coefficient(result['krippendorff_alpha'])}",
-        f"Fleiss' kappa: {_coefficient(result['fleiss_kappa'])}",
     ]
-    if result["cohen_kappa"]:
-        lines += ["", "Cohen's kappa of two people:"]
-        lines += [f"  {who}: {_coefficient(found)}" for who, found in result["cohen_kappa"].items()]
+    if result["fleiss_kappa"]["n"]:
+        lines.append(f"Fleiss' kappa: {_coefficient(result['fleiss_kappa'])}")
+    pairs = result["cohen_kappa"] or result.get("alpha_of_pairs")
+    if pairs:
+        name = "Cohen's kappa" if result["cohen_kappa"] else "Alpha"
+        lines += ["", f"{name} of two people:"]
+        lines += [f"  {who}: {_coefficient(found)}" for who, found in pairs.items()]
     lines += ["", "Alpha of each class against all others:"]
     lines += [f"  {name}: {_coefficient(found)}" for name, found in result["per_class"].items()]
     if result["disputes"]:
-        lines += ["", "Said of the same image, most often first; better guidelines may help:"]
+        lines += ["", "Confused most; write into the guidelines how to tell them apart:"]
         lines += [
             f"  {' / '.join(', '.join(said) or 'none' for said in row['answers'])}: "
-            f"{row['images']:,} images, such as {', '.join(row['examples'][:3])}"
+            f"{row['images']:,} of {row['of']:,} shared images, such as "
+            f"{', '.join(row['examples'][:3])}"
             for row in result["disputes"]
         ]
     return lines
@@ -104,6 +138,105 @@ def _coefficient(found: dict[str, Any]) -> str:
         return f"cannot be told (n = {found['n']:,})"
     low, high = found["ci"]
     return f"{found['value']:.2f} ({low:.2f} to {high:.2f}, n = {found['n']:,})"
+
+
+def consensus(
+    method: Annotated[
+        str,
+        typer.Option(
+            help="majority, dawid-skene (weighs how each person errs) or crowdlab (and a model); "
+            "the one in force if left out."
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how many labels would change.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose how several answers become one label, and settle every image anew by it.
+
+    Answers that come later are settled in the same way; the same command learns from them too. A
+    label's confidence is how likely it is right by the method: by majority the share of answers
+    that agree. What a reviewer says stands in any case.
+
+    Example: labelloop label consensus --method dawid-skene --dry-run
+    """
+    from ui.agreement import choose_consensus
+
+    project = session.project(workspace)
+    with session.progress() as report:
+        result = choose_consensus(project, method, dry_run=dry_run, report=report)
+    session.show(result, as_json=as_json, lines=_consensus_lines(result))
+
+
+def _consensus_lines(result: dict[str, Any]) -> list[str]:
+    would = "would change" if result["dry_run"] else "changed"
+    lines = [
+        f"{result['method']}: {result['changed']:,} of {result['images']:,} labels {would}, and "
+        f"{result['reweighed']:,} have another confidence; learned from {result['answers']:,} "
+        "answers."
+    ]
+    lines += [
+        f"  {row['image']}: {', '.join(row['before']) or 'none'} -> "
+        f"{', '.join(row['after']) or 'none'} ({row['confidence']:.2f})"
+        for row in result["examples"]
+    ]
+    if result["kept"]:
+        lines.append(
+            f"{result['kept']:,} labels that do not follow from the answers, such as those of a "
+            "restored snapshot, stay."
+        )
+    if result["annotators"]:
+        lines += ["", "Right, as far as can be told, the least first:"]
+        lines += [
+            f"  {row['name']}: {session.percent(row['right'])}" for row in result["annotators"]
+        ]
+    if not result["dry_run"] and result["before"] != result["method"]:
+        lines.append(f"Undo: labelloop label consensus --method {result['before']}")
+    return lines
+
+
+def import_(
+    table: Annotated[
+        Path, typer.Argument(metavar="ANSWERS.csv", help="Columns image, worker, answer, time.")
+    ],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse the file if a row cannot be used.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring in answers that were collected elsewhere, such as on a crowd platform.
+
+    One row per answer: image (its name as imported, or the address it came from), worker, answer
+    (several classes divided by |), and perhaps the seconds it took. Usual spellings of the columns
+    are understood. The same file again adds nothing; a changed answer keeps its history.
+
+    Example: labelloop label import answers.csv
+    """
+    from ui.agreement import import_answers
+
+    project = session.project(workspace)
+    with session.progress() as report:
+        result = import_answers(project, table, strict=strict, report=report)
+    taken = ", ".join(f"{what} from {column!r}" for what, column in result["columns"].items())
+    lines = [
+        f"Took {taken}.",
+        f"{result['annotations']:,} answers added, {result['changed']:,} changed, "
+        f"{result['already']:,} there already; of {len(result['annotators']):,} people.",
+    ]
+    if result["superseded"]:
+        lines.append(f"{result['superseded']:,} were answered anew further down in the file.")
+    if result["untimed"]:
+        lines.append(f"{result['untimed']:,} have a time that is no number of seconds.")
+    if result["left_out"]:
+        lines.append("Left out:")
+        lines += [f"  {reason}: {count:,}" for reason, count in result["left_out"].items()]
+        lines += [
+            f"    line {row['line']}: {row['value']}: {row['reason']}" for row in result["examples"]
+        ]
+    session.show(result, as_json=as_json, lines=lines)
 
 
 def rebuild(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
@@ -147,19 +280,63 @@ def add(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOpti
 
 
 def list_(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """List the annotators with what they have done.
+    """List the annotators: what each did, how fast, and how often the others agree.
+
+    Agreement is the share of images on which somebody says what most of the others say. Brackets
+    are 95 % intervals.
 
     Example: labelloop annotators list
     """
-    from ui import wiring
+    from ui.people import list_people
 
-    found = wiring.label_status(session.project(workspace))["annotators"]
-    lines = [f"{row['name']} ({row['state']}): {row['answered']:,} answered" for row in found]
+    result = list_people(session.project(workspace))
+    lines = [line for row in result["annotators"] for line in _person_lines(row)]
     session.show(
-        {"annotators": found},
+        result,
         as_json=as_json,
         lines=lines or ["Nobody yet. Invite people with `labelloop annotators add NAME`."],
     )
+
+
+def show(
+    name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False
+) -> None:
+    """Show one annotator: the same figures, and how they find each class.
+
+    Of each class: of the images whose label, which two people or more answered, is that class, the
+    share that this person gave it, too. Their own answer has a say in the label.
+
+    Example: labelloop annotators show annotator-1
+    """
+    from ui.people import show_person
+
+    result = show_person(session.project(workspace), name)
+    lines = [*_person_lines(result), "Of the labels that rest on two people, gave the same:"]
+    lines += [
+        f"  {class_name}: {session.percent(figure)}"
+        for class_name, figure in result["per_class"].items()
+    ]
+    session.show(result, as_json=as_json, lines=lines)
+
+
+def _person_lines(row: dict[str, Any]) -> list[str]:
+    counts = [f"{row['answered']:,} answered", f"{row['skipped']:,} skipped"]
+    counts += [f"{row[key]:,} {key}" for key in ("unsure", "reviews") if row[key]]
+    lines = [f"{row['name']} ({row['state']}): {', '.join(counts)}"]
+    seconds = row["seconds"]
+    if seconds["n"]:
+        low, high = seconds["ci"]
+        between = "" if low is None else f"{low:.1f} to {high:.1f}, "
+        lines.append(
+            f"  seconds each (median): {seconds['value']:.1f} ({between}n = {seconds['n']:,})"
+        )
+    for says, key in (
+        ("agrees with most others", "agreement"),
+        ("accepts pre-labels", "acceptance"),
+    ):
+        if row[key]["n"]:
+            lines.append(f"  {says}: {session.percent(row[key])}")
+    return lines
 
 
 def disable(

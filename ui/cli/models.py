@@ -126,7 +126,7 @@ def compare(
     if result["left_out"]:
         lines.append(
             f"  {result['left_out']:,} images of the test part are left out: one of the two has "
-            "learned from them."
+            "learned from them, or from copies."
         )
     lines += [
         f"  {name}: {one} -> {other}"

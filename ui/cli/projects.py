@@ -36,6 +36,13 @@ def init(
     guidelines: Annotated[
         Path | None, typer.Option(help="A Markdown file that annotators are shown.")
     ] = None,
+    none_of_these: Annotated[
+        bool,
+        typer.Option("--none-of-these", help="Add a class for none of the others, with the key 0."),
+    ] = False,
+    none_name: Annotated[
+        str, typer.Option(metavar="NAME", help="What --none-of-these is called.")
+    ] = "none of these",
     as_json: JsonOption = False,
 ) -> None:
     """Make a workspace and a project in it.
@@ -53,6 +60,7 @@ def init(
         target=target,
         seconds_per_label=seconds_per_label,
         guidelines=guidelines,
+        none_of_these=none_name if none_of_these else "",
     )
     result = {
         "workspace": str(made.workspace.path),

@@ -78,6 +78,7 @@ def train(
             "and then give this command again without --prepare.",
         ]
     session.show(result, as_json=as_json, lines=found)
+    training.answered(project, result["run"])
 
 
 def lines(result: dict[str, Any]) -> list[str]:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from curation.catalog import Connection
 from curation.progress import Report
 from curation.workspace import Project
 
 Work = Callable[[Project, dict[str, Any], Report], dict[str, Any]]
+Ended = Callable[[Connection, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,13 @@ class Kind:
         name: as the catalog and the app spell it.
         description: what it does, for people.
         function: does it; its arguments come from JSON, its result goes into JSON.
+        ended: what else to write where the result is written, in one transaction with it.
     """
 
     name: str
     description: str
     function: Work
+    ended: Ended | None = None
 
 
 def _import(project: Project, arguments: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -92,6 +96,12 @@ def _train(project: Project, arguments: dict[str, Any], report: Report) -> dict[
     return {"run": found["run"], "metrics": found["metrics"]}
 
 
+def _trained(connection: Connection, result: dict[str, Any]) -> None:
+    from training import begun
+
+    begun.answered(connection, result["run"])
+
+
 def _calibrate_duplicates(
     project: Project, arguments: dict[str, Any], report: Report
 ) -> dict[str, Any]:
@@ -108,7 +118,7 @@ KINDS: dict[str, Kind] = {
         Kind("import", "Add images from a folder or a CSV.", _import),
         Kind("embed", "Embed the images that have no embedding yet.", _embed),
         Kind("round", "Train, evaluate, choose the next batch and send it to people.", _round),
-        Kind("train", "Train a model on the labels and judge it.", _train),
+        Kind("train", "Train a model on the labels and judge it.", _train, _trained),
         Kind("issues", "Look for copies, bad images, outliers, wrong labels and leaks.", _issues),
         Kind(
             "calibrate-duplicates",

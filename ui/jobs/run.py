@@ -51,6 +51,9 @@ def run(workspace: Workspace, job_id: int) -> Ending:
         ending = _end(workspace, job, reporter)
     with workspace.catalog.write() as connection:
         jobs.finish(connection, job_id, ending.state, says=ending.says, result=ending.result)
+        kind = KINDS.get(job.kind)
+        if kind is not None and kind.ended is not None and ending.result is not None:
+            kind.ended(connection, ending.result)
     return ending
 
 

@@ -32,6 +32,7 @@ POLL_SECONDS = 0.5
 LOCK_WAIT_SECONDS = 15.0
 CANCEL_GRACE_SECONDS = 30.0
 KILL_AFTER_SECONDS = 5.0
+PULL_GRACE_SECONDS = 4.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,25 +75,19 @@ def work(workspace: Workspace, *, stop: threading.Event, cancel_grace_seconds: f
         worker.requeue_abandoned()
         files.write_json(logs / WORKER_STATE, vars(processes.identify(os.getpid())))
         pull = threading.Thread(
-            target=pulling.pull_until,
-            args=(stop, workspace),
-            kwargs={"busy_with": lambda: worker.busy_with},
-            name="pull",
-            daemon=True,
+            target=pulling.pull_until, args=(stop, workspace), name="pull", daemon=True
         )
         pull.start()
         try:
             worker.work()
         finally:
             (logs / WORKER_STATE).unlink(missing_ok=True)
+            stop.set()
+            pull.join(PULL_GRACE_SECONDS)
 
 
 class Worker:
-    """The process that holds the workspace's lock.
-
-    Attributes:
-        busy_with: the project whose job runs now.
-    """
+    """The process that holds the workspace's lock."""
 
     def __init__(
         self,
@@ -104,7 +99,6 @@ class Worker:
     ) -> None:
         self.workspace = workspace
         self.catalog = workspace.catalog
-        self.busy_with: int | None = None
         self._held = held
         self._stop = stop
         self._cancel_grace_seconds = cancel_grace_seconds
@@ -146,12 +140,10 @@ class Worker:
             start_new_session=True,  # a group of its own, so that what it starts ends with it
             pass_fds=(self._held,),
         )
-        self.busy_with = job.project_id
         try:
             self._await(child, job)
         finally:
             _kill(child)
-            self.busy_with = None
 
     def _await(self, child: subprocess.Popen[bytes], job: JobRecord) -> None:
         cancel_by: float | None = None

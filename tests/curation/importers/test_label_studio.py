@@ -105,6 +105,22 @@ def test_run__each_annotators_answer_is_theirs(
     assert len(people(project, "images/a.png")) == 3
 
 
+def test_run__doubts_and_comments_of_our_own_interface_are_no_labels(
+    photos: Path, make_project: Callable[..., Project]
+) -> None:
+    unsure = {"type": "choices", "from_name": "doubt", "value": {"choices": ["unsure"]}}
+    comment = {"type": "textarea", "from_name": "comment", "value": {"text": ["dark"]}}
+    path = write(
+        photos,
+        task("images/a.png", annotation(1, choice("dog"), unsure, comment)),
+        task("images/d.png", annotation(1, unsure)),
+    )
+    for kind in ("single-label", "multi-label"):
+        project = make_project(kind)
+        assert take(project, path).quarantined == []
+        assert label_names(project) == {"images/a.png": ("dog",)}
+
+
 def test_run__an_answer_that_was_changed(
     photos: Path, make_project: Callable[..., Project]
 ) -> None:
@@ -130,16 +146,21 @@ def test_run__rectangles_are_percent(photos: Path, make_project: Callable[..., P
         task(
             "images/a.png",
             annotation(1, rectangle("dog", 0, 0, 10, 10)),
-            annotation(2, rectangle("cat", 50, 25, 50, 10), rectangle("dog", 0, 0, 5, 5)),
+            annotation(2, rectangle("cat", 50, 25, 50, 10), rectangle("dog", 0, 0, 10, 10)),
         ),
+        task("images/shelf 1/b#.png", annotation(2, rectangle("cat", 50, 25, 50, 10))),
         task("images/d.png", annotation(1)),
     )
     with pytest.raises(InputError, match="has boxes"):
         understood(path, task="single-label")
     project = make_project("boxes")
     outcome = take(project, path)
-    assert (outcome.labeled, outcome.quarantined) == (2, [])
-    assert boxes(project) == {"images/a.png": [("cat", 10, 5, 10, 2), ("dog", 0, 0, 1, 1)]}
+    assert (outcome.labeled, outcome.quarantined) == (3, [])
+    # Of two people's boxes those that both have drawn.
+    assert boxes(project) == {
+        "images/a.png": [("dog", 0, 0, 2, 2)],
+        "images/shelf 1/b#.png": [("cat", 10, 5, 10, 2)],
+    }
     assert label_names(project)["images/d.png"] == ()  # somebody looked, and there is nothing
 
 

@@ -106,6 +106,8 @@ def training_curve(curve: pd.DataFrame, *, title: str) -> go.Figure:
                 col=column,
             )
     figure.update_xaxes(title="epoch", tickformat="d")
+    if curve["epoch"].nunique() <= _MOST_TICKS:
+        figure.update_xaxes(dtick=1)  # none between two epochs
     figure.update_yaxes(title="loss", rangemode="tozero", col=1)
     figure.update_yaxes(title="accuracy in percent", col=2)
     figure.update_layout(
@@ -150,11 +152,12 @@ def class_bars(classes: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def confusion(counts: pd.DataFrame) -> go.Figure:
+def confusion(counts: pd.DataFrame, *, judged: str) -> go.Figure:
     """Where the model errs: rows are labels, columns predictions, colour is the share of a row.
 
     Args:
         counts: square, images by label and prediction.
+        judged: what they were, such as `on the holdout`; for the title.
     """
     shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0) * 100
     figure = go.Figure(
@@ -178,7 +181,7 @@ def confusion(counts: pd.DataFrame) -> go.Figure:
         )
     )
     figure.update_layout(
-        title=f"Confusion on the holdout (n = {int(counts.to_numpy().sum()):,})",
+        title=f"Confusion {judged} (n = {int(counts.to_numpy().sum()):,})",
         height=max(320, 150 + 30 * len(counts)),
         margin={"l": 10, "r": 10, "t": 40, "b": 10},
     )

@@ -52,7 +52,8 @@ def show(project: Project, found: Sequence[dict[str, Any]]) -> None:
             st.dataframe(details.per_class, hide_index=True, width="stretch")
             st.caption("Percent, with 95 % intervals in brackets.")
         if len(details.confusion):
-            charts.show(charts.confusion(details.confusion), key="model-confusion")
+            figure = charts.confusion(details.confusion, judged=details.judged)
+            charts.show(figure, key="model-confusion")
     with curve:
         if len(details.curve):
             title = f"Run {run_id}: {wording.counted(details.found['epochs'], 'epoch')}"

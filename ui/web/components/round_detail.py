@@ -48,7 +48,8 @@ def _classes(details: rounds.Details) -> None:
     st.dataframe(details.per_class, hide_index=True, width="stretch")
     st.caption("Percent, with 95 % intervals in brackets.")
     if len(details.confusion):
-        charts.show(charts.confusion(details.confusion), key="confusion")
+        figure = charts.confusion(details.confusion, judged="on the holdout")
+        charts.show(figure, key="confusion")
 
 
 def _batch(project: Project, details: rounds.Details) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from ui import jobs
-from ui.web.components import job_panel, queue_cards, session
+from ui.web.components import job_panel, people_table, queue_cards, session
 from ui.web.views import queues
 
 project = session.project()
@@ -23,18 +23,12 @@ job_panel.follow(project)
 job_panel.ended(project, "pull")
 
 queue_cards.show(project, found)
-people, rules = st.columns([1.2, 1], gap="large")
-with people:
-    st.subheader("Annotators")
-    if len(found.annotators):
-        st.dataframe(
-            found.annotators,
-            hide_index=True,
-            width="stretch",
-            column_config={"median seconds": st.column_config.NumberColumn(format="%.1f")},
-        )
-    else:
-        st.caption("Nobody has answered yet. Invite people: `labelloop annotators add NAME`")
-with rules:
-    st.subheader("Guidelines")
-    st.markdown(found.guidelines or f"Choose one of: {', '.join(project.record.classes)}.")
+people_table.show(project, found)
+st.subheader("Guidelines")
+if found.guidelines:
+    st.html(found.guidelines)
+else:
+    st.caption(
+        f"Choose one of: {', '.join(project.record.classes)}. Say more with "
+        "`labelloop guidelines set FILE.md`."
+    )

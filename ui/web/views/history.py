@@ -142,7 +142,9 @@ def _answered(project: ProjectRecord, answers: list[dict[str, Any]]) -> Iterator
         details = [(_REVIEWS if _is_review(answer) else _PRELABELS)[answer["prelabel"]]]
         if answer["seconds"] is not None:
             details.append(f"{answer['seconds']:.1f} s")
-        said = ", ".join(filter(None, details))
+        if answer["unsure"]:
+            details.append("unsure: asks for a second opinion")
+        said = _joined(", ".join(filter(None, details)), answer["comment"])
         yield answer["created_at"], _said(project, answer), answer["annotator"], said
 
 
@@ -185,6 +187,8 @@ def _is_review(answer: dict[str, Any]) -> bool:
 def _said(project: ProjectRecord, answer: dict[str, Any]) -> str:
     """What a person did to their answer, in words."""
     names = _names(project, answer["classes"])
+    if answer["state"] == "unsure":
+        return "Could not say"
     if answer["state"] == "skipped":
         return "Passed on the label in doubt" if _is_review(answer) else "Skipped"
     if answer["state"] == "deleted":

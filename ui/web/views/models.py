@@ -28,6 +28,14 @@ _CURVES = {
     "loss": ("training", "loss"),
     "train_accuracy": ("training", "accuracy"),
 }
+_JUDGED = {
+    "split": "on the test part",
+    "reserve": "on the holdout",
+    "drawn": "on the test part",
+    "cross-validation": "in cross-validation",
+    "validation": "on the validation part",
+}
+"""By what a run was judged on; a round's run says nothing of it, and is judged on the holdout."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Details:
         found: as `labelloop models show --json`.
         per_class: columns class, precision, recall, f1, auroc and n.
         confusion: counts, the run's own classes as rows; empty for several labels an image.
+        judged: on which images that was, such as `on the holdout`.
         curve: see `curve`.
         no_curve: why that is empty; empty where it is not.
         settings: columns setting, value.
@@ -47,6 +56,7 @@ class Details:
     found: dict[str, Any]
     per_class: pd.DataFrame
     confusion: pd.DataFrame
+    judged: str
     curve: pd.DataFrame
     no_curve: str
     settings: pd.DataFrame
@@ -62,7 +72,9 @@ def trainable(project: Project) -> int:
 def every(project: Project) -> list[dict[str, Any]]:
     """All runs that were not deleted, newest first."""
     with project.catalog.read() as connection:
-        found = run_rows.every(connection, project.id)
+        found = run_rows.brief(
+            connection, project.id, metrics=tuple(FIGURES), about=("labels", "judged_on")
+        )
     return [row for row in found if row["state"] != "deleted"][::-1]
 
 
@@ -81,12 +93,21 @@ def table(found: list[dict[str, Any]]) -> pd.DataFrame:
                     for key, name in FIGURES.items()
                     if key != "ece"
                 },
-                "judged on": row["about"].get("judged_on", "reserve" if row["metrics"] else ""),
+                "judged on": _judged_by(row),
                 "tags": ", ".join(row["tags"]),
             }
             for row in found
         ]
     )
+
+
+def _judged_by(row: dict[str, Any]) -> str:
+    """Images that a run was judged by, in a word or two."""
+    if not row["metrics"]:
+        return ""
+    words = _judged(row["about"].get("judged_on") or "reserve")
+    drawn = " drawn for trainings" if row["about"].get("judged_on") == "drawn" else ""
+    return words.removeprefix("on the ").removeprefix("in ") + drawn
 
 
 def curve(epochs: list[dict[str, Any]]) -> pd.DataFrame:
@@ -131,7 +152,8 @@ def details(project: Project, run_id: str) -> Details:
     return Details(
         found=found,
         per_class=rounds.per_class(metrics.get("per_class") or []),
-        confusion=_confusion(metrics),
+        confusion=rounds.confusion(metrics),
+        judged=_judged(found["judged_on"] or "reserve"),
         curve=curve(epochs),
         no_curve="" if epochs else _no_curve(found, imported="imported" in about),
         settings=pd.DataFrame(
@@ -142,13 +164,8 @@ def details(project: Project, run_id: str) -> Details:
     )
 
 
-def _confusion(metrics: dict[str, Any]) -> pd.DataFrame:
-    """With the classes of the run: the project may have others by now."""
-    counts = metrics.get("confusion") or []
-    names = [one["class"] for one in metrics.get("per_class") or []]
-    if metrics.get("task") == "multi-label" or not counts:
-        return pd.DataFrame()
-    return pd.DataFrame(counts, index=names, columns=names)
+def _judged(judged_on: str) -> str:
+    return _JUDGED.get(judged_on, f"on {judged_on}")
 
 
 def _no_curve(found: dict[str, Any], *, imported: bool) -> str:

@@ -10,7 +10,7 @@ from curation.catalog import Connection, annotations, corrections, remote, round
 from curation.catalog.remote import RemoteQueue
 from curation.errors import LabelStudioUnreachable
 from curation.records import Queue, RoundRecord
-from curation.workspace import Project
+from curation.workspace import Project, refreshed
 from ui import jobs as long_work
 from ui.web.views import wording
 
@@ -75,13 +75,14 @@ class Work:
     Attributes:
         choosing: whether a round is under way, whose images are still to come.
         pushed: whether Label Studio ever got anything.
-        annotators: columns annotator, answered, skipped, median seconds.
+        people: changes whenever what is told of annotators may have changed.
+        guidelines: as HTML that cannot run anything; empty for none.
     """
 
     queues: tuple[QueueStanding, ...]
     choosing: bool
     pushed: bool
-    annotators: pd.DataFrame
+    people: tuple[int, int]
     pulled: str
     guidelines: str
 
@@ -93,6 +94,8 @@ class Work:
 
 def work(project: Project, *, now: datetime) -> Work:
     """Where people's work stands, as far as it was pulled."""
+    from labeling import guidelines
+
     with project.catalog.read() as connection:
         bound = remote.every(connection, project.id)
         pulled = _pulled(bound)
@@ -101,18 +104,21 @@ def work(project: Project, *, now: datetime) -> Work:
             _standing(connection, project, queue, latest)
             for queue in remote.in_use(connection, project.id)
         )
-        people = annotations.list_annotators(connection, project.id)
+        people = (
+            annotations.newest_version(connection, project.id),
+            len(annotations.annotator_names(connection, project.id)),
+        )
     return Work(
         queues=standing,
         choosing=bool(latest and latest.state == "running"),
         pushed=bool(bound),
-        annotators=_annotators(people),
+        people=people,
         pulled=_told(
             pulled,
             by_itself=long_work.worker_runs(project.workspace),
             now=now,
         ),
-        guidelines=project.record.guidelines,
+        guidelines=guidelines.inline(refreshed(project)),
     )
 
 
@@ -155,15 +161,52 @@ def doors(project: Project) -> dict[Queue, str]:
     return {door["queue"]: door["url"] for door in wiring.queue_links(project)}
 
 
-def _annotators(people: list[dict[str, Any]]) -> pd.DataFrame:
+COLUMNS = (
+    "annotator",
+    "answered",
+    "skipped",
+    "unsure",
+    "reviews",
+    "seconds each",
+    "agrees with others",
+    "accepts pre-labels",
+)
+
+
+def annotators(project: Project) -> pd.DataFrame:
+    """One row of `COLUMNS` per annotator, imports left out, busiest first."""
+    from ui import people
+
     return pd.DataFrame(
         [
-            (one["name"], one["answered"], one["skipped"], one["median_seconds"])
-            for one in people
+            (
+                one["name"],
+                *(one[count] for count in COLUMNS[1:5]),
+                _seconds(one["seconds"]),
+                _share(one["agreement"]),
+                _share(one["acceptance"]),
+            )
+            for one in people.list_people(project)["annotators"]
             if one["kind"] != "import"
         ],
-        columns=["annotator", "answered", "skipped", "median seconds"],
+        columns=list(COLUMNS),
     )
+
+
+def _seconds(figure: dict[str, Any]) -> str:
+    """The median with what it rests on."""
+    if not figure["n"]:
+        return "-"
+    low, high = figure["ci"]
+    between = "" if low is None else f"{low:.1f} to {high:.1f}, "
+    return f"{figure['value']:.1f} ({between}n = {figure['n']:,})"
+
+
+def _share(figure: dict[str, Any]) -> str:
+    if not figure["n"]:
+        return "-"
+    low, high = (100 * end for end in figure["ci"])
+    return f"{100 * figure['value']:.0f} % ({low:.0f} to {high:.0f}, n = {figure['n']:,})"
 
 
 def _told(pulled: datetime | None, *, by_itself: bool, now: datetime) -> str:

@@ -193,7 +193,7 @@ def details(project: Project, number: int) -> Details:
         advice=record.get("advice", ""),
         metrics={key: metrics[key] for key in METRICS if wording.known(metrics.get(key))},
         per_class=per_class(metrics.get("per_class") or []),
-        confusion=confusion(metrics.get("confusion") or [], project.record),
+        confusion=confusion(metrics),
         steps=pd.DataFrame(
             [(name, step["seconds"]) for name, step in steps.items()], columns=["step", "seconds"]
         ),
@@ -235,11 +235,16 @@ def per_class(found: list[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def confusion(counts: list[list[Any]], project: ProjectRecord) -> pd.DataFrame:
-    """Empty for multi-label: each class has a table of its own there."""
-    if project.task == "multi-label" or len(counts) != len(project.classes):
+def confusion(metrics: dict[str, Any]) -> pd.DataFrame:
+    """The table of `Metrics.as_json`, with the classes of its model: there may be others by now.
+
+    Empty for multi-label: each class has a table of its own there.
+    """
+    counts = metrics.get("confusion") or []
+    if metrics.get("task") == "multi-label" or not counts:
         return pd.DataFrame()
-    return pd.DataFrame(counts, index=project.classes, columns=project.classes)
+    names = [one["class"] for one in metrics["per_class"]]
+    return pd.DataFrame(counts, index=names, columns=names)
 
 
 def _reasons(ledger: list[LedgerRow]) -> pd.DataFrame:
