@@ -54,7 +54,7 @@ class Pipeline:
 
         self.recipe = recipe
         steps = [_made(albumentations, step, recipe.origin) for step in recipe.steps]
-        self._moves = any("bboxes" in step.available_keys for step in steps)
+        moves = any("bboxes" in step.available_keys for step in steps)
         boxes = albumentations.BboxParams(
             format="coco",
             label_fields=["places"],
@@ -65,7 +65,7 @@ class Pipeline:
         )
         self._run = albumentations.Compose(steps)
         # The same steps and numbers, which takes more than twice the time.
-        self._run_with_boxes = albumentations.Compose(steps, bbox_params=boxes)
+        self._run_with_boxes = albumentations.Compose(steps, bbox_params=boxes) if moves else None
 
     def apply(self, pixels: Pixels, *, seed: int, boxes: Sequence[Box] = ()) -> Augmented:
         """A copy of the image; the same again for the same seed.
@@ -81,9 +81,10 @@ class Pipeline:
         height, width = pixels.shape[:2]
         if fault := self.recipe.too_small(width, height):
             raise InputError(f"The image of {width} x {height} pixels is {fault}.")
-        run = self._run_with_boxes if boxes and self._moves else self._run
+        with_boxes = self._run_with_boxes if boxes else None
+        run = self._run if with_boxes is None else with_boxes
         run.set_random_seed(seed)
-        if run is self._run_with_boxes:
+        if with_boxes is not None:
             done = run(
                 image=pixels,
                 bboxes=[(box.x, box.y, box.width, box.height) for box in boxes],
