@@ -15,7 +15,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -115,10 +115,14 @@ class Doorbell(AbstractContextManager["Doorbell"]):
     async def _listen(self) -> None:
         server = await asyncio.start_server(self._reply, sock=self._socket, limit=HEAD_BYTES)
         await self._stop.wait()
+        # Who has just come in is among the visitors a moment later; a server that is closed by then
+        # would forget their sockets.
+        self._loop.remove_reader(self._socket)
+        await asyncio.sleep(0.01)
         server.close()
-        for visitor in self._visitors:
-            visitor.transport.abort()
         while self._visitors:
+            for visitor in self._visitors:
+                visitor.transport.abort()
             await asyncio.sleep(0.01)
 
     async def _reply(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,8 +139,10 @@ class Doorbell(AbstractContextManager["Doorbell"]):
             # Too slow (a TimeoutError is an OSError), too long, gone, or no HTTP: no business here.
             logger.debug("Somebody at the doorbell was cut off.")
         finally:
-            self._visitors.discard(writer)
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            self._visitors.discard(writer)
 
     async def _rung(self, reader: asyncio.StreamReader) -> int | None:
         """The project whose bell was rung; none for whatever else was asked."""

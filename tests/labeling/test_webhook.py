@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -152,6 +152,22 @@ def test_doorbell__only_this_machine_reaches_it(rung: list[int]) -> None:
     with silent, pytest.raises(OSError, match="refused"):
         socket.create_connection((process.DOORBELL_HOST, port), 1.0)
     assert "doorbell" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_doorbell__who_comes_while_it_closes_leaves_no_socket_open() -> None:
+    def visit(port: int) -> None:
+        with suppress(OSError), socket.create_connection((process.DOORBELL_HOST, port), 5.0) as one:
+            one.sendall(b"POST")
+
+    opened_before = psutil.Process().num_fds()
+    for _ in range(30):
+        with Doorbell(lambda _: None, host=process.DOORBELL_HOST) as opened:
+            visitors = [threading.Thread(target=visit, args=[opened.port]) for _ in range(6)]
+            for visitor in visitors:
+                visitor.start()
+        for visitor in visitors:
+            visitor.join()
+    assert psutil.Process().num_fds() == opened_before
 
 
 def test_banned_subnets__all_that_label_studio_bans_but_one_address() -> None:
