@@ -14,7 +14,7 @@ from curation.catalog.schema import labels as label_rows
 from curation.errors import NotFound
 from curation.records import LabelRow
 
-Kind = Literal["exclude", "propagate"]
+Kind = Literal["exclude", "propagate", "accept"]
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ labels = Table(
     Column("answers", Integer, nullable=False),
     Column("version_id", Id, nullable=False),  # newest annotation version it rests on
     Column("source_id", Id, ForeignKey("images.id")),  # of a propagated label: the labeled copy
-    CheckConstraint("origin IN ('people', 'import', 'propagated')", name="origin"),
+    CheckConstraint("origin IN ('people', 'import', 'propagated', 'machine')", name="origin"),
     CheckConstraint("(origin = 'propagated') = (source_id IS NOT NULL)", name="source"),
     Index(None, "project_id", "origin", "image_id"),
     Index(None, "source_id"),
@@ -524,7 +524,7 @@ acts = Table(
     Column("subject", JSON, nullable=False),  # what was asked for
     Column("undone", Boolean, nullable=False, server_default=text("false")),
     _created(),
-    CheckConstraint("kind IN ('exclude', 'propagate')", name="kind"),
+    CheckConstraint("kind IN ('exclude', 'propagate', 'accept')", name="kind"),
     Index(None, "project_id", "id"),
 )
 
