@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, softmax
 
 from curation.errors import TrainingError
@@ -81,6 +80,8 @@ def fit_temperature(
     if n < minimum:
         note = f"{n} calibration labels are too few to fit a temperature (at least {minimum}): 1"
         return Calibration(1.0, n, before, before, note)
+    from scipy.optimize import minimize_scalar  # half a second, which no training needs
+
     found = minimize_scalar(
         loss, bounds=(float(np.log(_RANGE[0])), float(np.log(_RANGE[1]))), method="bounded"
     )

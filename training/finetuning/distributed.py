@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ from curation import errors
 from curation.errors import Interrupted, TrainingError
 from curation.images import usable_cores
 from curation.progress import Report, silent
-from curation.workspace import Project
+
+if TYPE_CHECKING:
+    from curation.workspace import Project  # brings the database, which no training needs
 
 Rows = NDArray[np.int64]
 
@@ -201,7 +203,7 @@ def _sum(values: torch.Tensor) -> torch.Tensor:
     return summed
 
 
-def launch(project: Project, run_id: str, *, processes: int, report: Report = silent) -> None:
+def launch(project: "Project", run_id: str, *, processes: int, report: Report = silent) -> None:
     """Fits a run's model by several processes on this machine, and waits for them.
 
     Args:

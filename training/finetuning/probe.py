@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from curation import files
-from training.finetuning import distributed, network
+from training.finetuning import distributed, memory, network
 from training.settings import FineTuneSettings
 
 SECONDS = 5.0
@@ -165,6 +165,8 @@ def measure(
         BackboneError: unknown name, or an input size that it cannot take.
     """
     device = device or distributed.device()
+    if device.type == "cpu":
+        memory.keep_freed()
     wanted = sorted(set(sizes) or {settings.input_size})
     smallest = replace(settings, input_size=wanted[0])
     bench = _Bench(smallest, classes, device)

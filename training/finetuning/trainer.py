@@ -24,6 +24,7 @@ from training.finetuning import (
     checkpoints,
     distributed,
     epoch,
+    memory,
     network,
     state,
     warm_start,
@@ -124,7 +125,7 @@ def run(
         if recipe is None
         else augmentation.prepare(recipe, size=how.size, seed=_number(seed, _AUGMENT))
     )
-    place = distributed.device() if device is None else torch.device(device)
+    place = _place(device)
     with (
         closing(Images(train.paths, how, folder=folder)) as images,
         closing(Images(validation.paths if validation else [], how, folder=folder)) as held,
@@ -196,6 +197,13 @@ def run(
         ).save(folder / MODEL)
         checkpoints.finish(folder, job=name, facts={**now.facts(), "finished": True})
     distributed.barrier()
+
+
+def _place(device: str | None) -> torch.device:
+    place = distributed.device() if device is None else torch.device(device)
+    if place.type == "cpu":
+        memory.keep_freed()
+    return place
 
 
 def _resume(now: State, saved: checkpoints.Checkpoint | None, folder: Path) -> str:
