@@ -5,30 +5,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from curation.errors import NeedsModel, PoolTooSmall, SelectionError
-from training.strategies import STRATEGIES, Pool, coverage, max_herding, select
+from training.strategies import STRATEGIES, Pool, candidates, coverage, select
 
 EVERY = pytest.mark.parametrize("name", sorted(STRATEGIES))
 
 
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
 def unit(rng: np.random.Generator, rows: int, columns: int = 16) -> NDArray[np.float32]:
     points = rng.normal(size=(rows, columns))
-    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), dtype=np.float32)
 
 
 def pool_of(rows: int, *, seed: int = 0, groups: int | None = None, labeled: int = 5) -> Pool:
     rng = np.random.default_rng(seed)
+    weight = 3 * rng.normal(size=(16, 4))
+
+    def predict(X: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.asarray(softmax(X.astype(np.float64) @ weight, axis=1))
+
+    points = unit(rng, rows)
     return Pool(
         ids=rng.permutation(10 * rows)[:rows],
-        embeddings=unit(rng, rows),
+        embeddings=points,
         groups=np.arange(rows) if groups is None else rng.integers(0, groups, rows),
-        probabilities=rng.dirichlet(np.ones(4), rows),
+        probabilities=predict(points),
         labeled_embeddings=unit(rng, labeled),
         labeled_classes=rng.integers(0, 4, labeled),
+        predict=predict,
     )
 
 
@@ -44,6 +56,7 @@ def reordered(pool: Pool, order: NDArray[np.intp]) -> Pool:
 
 
 @EVERY
+@settings(deadline=None)  # whatever is imported in a strategy counts once
 @given(rows=st.integers(2, 60), seed=st.integers(0, 999), share=st.floats(0.01, 1))
 def test_select__gives_distinct_rows_of_distinct_groups(
     name: str, rows: int, seed: int, share: float
@@ -59,6 +72,7 @@ def test_select__gives_distinct_rows_of_distinct_groups(
 
 
 @EVERY
+@settings(deadline=None)
 @given(seed=st.integers(0, 999))
 def test_select__ignores_the_order_of_rows(name: str, seed: int) -> None:
     pool = pool_of(50, seed=seed, groups=30)
@@ -140,7 +154,7 @@ def test_registry__describes_itself(name: str) -> None:
 
 
 def test_select__unknown_name() -> None:
-    with pytest.raises(SelectionError, match=r"'clever'.*random, margin, max-herding"):
+    with pytest.raises(SelectionError, match=r"'clever'.*random, least-confidence, .*max-herding"):
         select("clever", pool_of(5), 1, np.random.default_rng(0))
 
 
@@ -241,11 +255,12 @@ def test_max_herding__leaves_what_is_labeled_already() -> None:
     assert select("max-herding", pool, 1, np.random.default_rng(0)).ids[0] // 5 == 3
 
 
-def test_max_herding__a_pool_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(max_herding, "MOST_POINTS", 30)
+@EVERY
+def test_select__a_pool_over_the_limit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "MOST", 30)
     pool = pool_of(200)
-    one = select("max-herding", pool, 40, np.random.default_rng(3))
-    two = select("max-herding", pool, 40, np.random.default_rng(3))
+    one = select(name, pool, 40, np.random.default_rng(3))
+    two = select(name, pool, 40, np.random.default_rng(3))
     assert one.ids.tolist() == two.ids.tolist()
     assert len(set(one.ids.tolist())) == 40
 
@@ -279,3 +294,167 @@ def test_auto__says_which_rule_fired(
     assert (
         chosen.ids.tolist() == select(strategy, pool, count, np.random.default_rng(0)).ids.tolist()
     )
+
+
+def test_least_confidence__least_sure_first() -> None:
+    pool = replace(pool_of(3, labeled=0), ids=np.arange(3))
+    sure = np.array([[0.5, 0.49, 0.01, 0], [0.4, 0.2, 0.2, 0.2], [0.9, 0.1, 0, 0]])
+    chosen = select("least-confidence", replace(pool, probabilities=sure), 2, rng())
+    assert chosen.ids.tolist() == [1, 0]
+    assert "40% sure" in chosen.reasons[0]
+
+
+def test_entropy__counts_open_bits() -> None:
+    pool = replace(pool_of(3, labeled=0), ids=np.arange(3))
+    p = np.array([[0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0]])
+    chosen = select("entropy", replace(pool, probabilities=p), 3, rng())
+    assert chosen.ids.tolist() == [1, 0, 2]
+    assert chosen.scores == pytest.approx([2, 1, 0])
+    yes_no = replace(pool, probabilities=p, multi_label=True)
+    assert select("entropy", yes_no, 1, rng()).scores == pytest.approx([4 * 0.811278], abs=1e-5)
+
+
+def test_bald__disagreement_and_not_doubt() -> None:
+    # One image's answer hangs on single columns, the other's on none: both look undecided.
+    weight = np.zeros((16, 2))
+    weight[0], weight[1] = (40, -40), (-40, 40)
+    points = np.zeros((2, 16), dtype=np.float32)
+    points[0, :2] = np.sqrt(0.5)
+    points[1, 2] = 1
+
+    def predict(X: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.asarray(softmax(X @ weight, axis=1))
+
+    pool = Pool(np.arange(2), points, np.arange(2), predict(points), predict=predict)
+    assert pool.probabilities is not None and np.allclose(pool.probabilities, 0.5)
+    chosen = select("bald", pool, 2, rng())
+    assert chosen.ids.tolist() == [0, 1]
+    assert chosen.scores[0] > 0.2
+    assert chosen.scores[1] == pytest.approx(0, abs=1e-9)
+
+
+def test_bald__without_the_model_itself() -> None:
+    with pytest.raises(NeedsModel, match="margin"):
+        select("bald", replace(pool_of(5), predict=None), 1, rng())
+
+
+def test_k_center__is_farthest_first() -> None:
+    pool = pool_of(40)
+    chosen = select("k-center", pool, 8, rng())
+    at = {key: place for place, key in enumerate(pool.ids.tolist())}
+    known = list(pool.known_features())
+    for key, score in zip(chosen.ids.tolist(), chosen.scores, strict=True):
+        apart = np.stack([np.linalg.norm(pool.embeddings - one, axis=1) for one in known])
+        nearest = apart.min(axis=0)
+        assert nearest.max() == pytest.approx(score, abs=1e-3)
+        assert nearest[at[key]] == pytest.approx(nearest.max(), abs=1e-3)
+        known.append(pool.embeddings[at[key]])
+
+
+def test_k_center__without_labels_begins_in_the_middle() -> None:
+    points = np.array([[1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)
+    pool = Pool(ids=np.arange(3), embeddings=points, groups=np.arange(3))
+    assert select("k-center", pool, 1, rng()).ids.tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["margin-kmeans", "cluster-margin"])
+def test_margins_in_clusters__one_of_each_before_a_second(name: str) -> None:
+    points = np.repeat(np.eye(5, 8, dtype=np.float32), 20, axis=0)
+    points += np.random.default_rng(0).normal(scale=0.01, size=points.shape).astype(np.float32)
+    p = np.tile([0.9, 0.1], (100, 1))
+    unsure = [0, 1, 2, 3, 4, 20, 40, 60, 80]
+    p[unsure] = [0.51, 0.49]
+    p[:5] = [0.5, 0.5]
+    pool = Pool(np.arange(100), points, np.arange(100), p)
+    chosen = select(name, pool, 5, rng())
+    assert sorted(key // 20 for key in chosen.ids.tolist()) == [0, 1, 2, 3, 4]
+    assert select("margin", pool, 5, rng()).ids.max() < 5
+
+
+def test_typiclust__the_most_typical_of_what_has_no_label() -> None:
+    drawn = np.random.default_rng(0)
+    middles = np.repeat(np.eye(3, 8), [30, 20, 10], axis=0)
+    away = drawn.normal(scale=0.1, size=middles.shape)
+    away[[0, 30, 50]] = 0
+    points = (middles + away).astype(np.float32)
+    labeled = np.eye(3, 8, dtype=np.float32)[:1]
+    pool = Pool(np.arange(60), points, np.arange(60), labeled_embeddings=labeled)
+    chosen = select("typiclust", pool, 2, rng())
+    assert chosen.ids.tolist() == [30, 50]
+    assert "typical of 20 images" in chosen.reasons[0]
+
+
+def test_badge__distances_are_those_of_the_gradients() -> None:
+    pool = pool_of(30)
+    chosen = select("badge", pool, 30, rng())
+    assert pool.probabilities is not None and chosen.probabilities is not None
+    q = np.eye(4)[pool.probabilities.argmax(axis=1)] - pool.probabilities
+    gradients = np.einsum("nc,nd->ncd", q, pool.embeddings).reshape(30, -1)
+    at = {key: place for place, key in enumerate(pool.ids.tolist())}
+    order = [at[key] for key in chosen.ids.tolist()]
+    assert order[0] == np.linalg.norm(gradients, axis=1).argmax()
+    for turn in range(1, 30):
+        apart = gradients[:, None] - gradients[order[:turn]]
+        weight = (apart**2).sum(axis=2).min(axis=1)
+        wanted = weight[order[turn]] / weight.sum()
+        assert chosen.probabilities[turn] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_badge__draws_in_proportion() -> None:
+    pool = pool_of(12)
+    turns = [select("badge", pool, 2, np.random.default_rng(seed)) for seed in range(2000)]
+    seen = {key: sum(one.ids[1] == key for one in turns) for key in {one.ids[1] for one in turns}}
+    said = {one.ids[1]: one.probabilities[1] for one in turns if one.probabilities is not None}
+    assert sum(said.values()) == pytest.approx(1, abs=0.02)
+    for key, times in seen.items():
+        assert times / 2000 == pytest.approx(said[key], abs=0.04)
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_bait__is_the_plain_greedy(model: bool) -> None:
+    pool = pool_of(25) if model else replace(pool_of(25), predict=None)
+    assert pool.probabilities is not None
+    top = pool.probabilities.max(axis=1)
+    W = np.sqrt(top * (1 - top))[:, None] * pool.embeddings.astype(np.float64)
+    known = pool.known_features().astype(np.float64)
+    doubt = np.full(len(known), (top * (1 - top)).mean())
+    if pool.predict is not None:
+        sure = pool.predict(pool.known_features()).max(axis=1)
+        doubt = sure * (1 - sure)
+    M = np.eye(16) + (known * doubt[:, None]).T @ known
+    F = W.T @ W / len(W)
+    chosen = select("bait", pool, 10, rng())
+    at = {key: place for place, key in enumerate(pool.ids.tolist())}
+    left = set(range(25))
+    for key, score in zip(chosen.ids.tolist(), chosen.scores, strict=True):
+        before = np.trace(np.linalg.solve(M, F))
+        worth = {
+            place: before - np.trace(np.linalg.solve(M + np.outer(W[place], W[place]), F))
+            for place in left
+        }
+        best = max(worth, key=lambda place: worth[place])
+        assert at[key] == best
+        assert score == pytest.approx(worth[best], rel=1e-6)
+        M += np.outer(W[best], W[best])
+        left.remove(best)
+
+
+@EVERY
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_select__few_and_many_classes(name: str, classes: int) -> None:
+    pool = pool_of(40)
+    weight = np.random.default_rng(1).normal(size=(16, classes))
+
+    def predict(X: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.asarray(softmax(X @ weight, axis=1))
+
+    many = replace(pool, probabilities=predict(pool.embeddings), predict=predict)
+    for yes_no in (False, True):
+        asked = replace(many, multi_label=yes_no)
+        assert len(set(select(name, asked, 12, rng()).ids.tolist())) == 12
+
+
+@EVERY
+def test_select__nothing_labeled(name: str) -> None:
+    pool = replace(pool_of(30), labeled_embeddings=None, labeled_classes=None)
+    assert len(set(select(name, pool, 30, rng()).ids.tolist())) == 30

@@ -61,5 +61,6 @@ def choose(
         if known_targets is not None and known_targets.ndim == 1
         else None,
         multi_label=head is not None and head.task == "multi-label",
+        predict=None if head is None else head.probabilities,
     )
     return select_from(strategy, pool, count, rng)

@@ -1,13 +1,11 @@
 """Cover the pool: the choice for the first round, when there is no model."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from training.strategies import coverage
+from training.strategies import candidates, coverage
 from training.strategies.pool import Pool, Selection
 
 BANDWIDTH = 1.0
-MOST_POINTS = 20_000
 
 
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Selection:
@@ -20,7 +18,7 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Selection:
     Source: Bae, Noh, Sutherland 2024, "Generalized Coverage for More Robust Low-Budget Active
     Learning" (arXiv 2407.12212).
     """
-    rows = sample(pool.rows, at_least=count, rng=rng)
+    rows = candidates.sample(pool.rows, at_least=count, rng=rng)
     points = pool.features(rows)
     picks = coverage.pick(
         points, points, count=count, bandwidth=BANDWIDTH, known=pool.known_features()
@@ -34,11 +32,3 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Selection:
         ),
         strategy="max-herding",
     )
-
-
-def sample(rows: NDArray[np.intp], *, at_least: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """At most 20,000 of the rows (or `at_least`, where more are asked for), in their order."""
-    most = max(MOST_POINTS, at_least)
-    if len(rows) <= most:
-        return rows
-    return rows[np.sort(rng.choice(len(rows), size=most, replace=False))]

@@ -27,6 +27,7 @@ class Pool:
         labeled_classes: (L,) class indices of those, or None.
         eligible: (N,) False for rows that may not be picked, or None when all may.
         multi_label: whether the columns of `probabilities` are independent of each other.
+        predict: the model itself: (M, d) float32 embeddings to (M, C) probabilities, or None.
     """
 
     ids: NDArray[Any]
@@ -37,6 +38,7 @@ class Pool:
     labeled_classes: NDArray[np.integer[Any]] | None = None
     eligible: NDArray[np.bool_] | None = None
     multi_label: bool = False
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None = None
 
     def __post_init__(self) -> None:
         """Refuse columns of different lengths, with SelectionError."""
@@ -84,19 +86,34 @@ class Pool:
             return np.empty((0, self.embeddings.shape[1]), dtype=np.float32)
         return np.asarray(self.labeled_embeddings, dtype=np.float32)
 
-    def margins(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """(len(rows),) how sure the model is, from 0 (cannot tell) to 1.
+    @property
+    def is_binary(self) -> bool:
+        """Whether each column of the probabilities is a yes or no of its own."""
+        return self.multi_label or (
+            self.probabilities is not None and self.probabilities.shape[1] == 1
+        )
 
-        Single-label: largest minus second largest probability. Multi-label: the smallest
-        |2p - 1| over the classes, the class that is hardest to decide.
+    def chances(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(len(rows), C) probabilities.
+
+        Raises:
+            NeedsModel: there is no model yet.
         """
         if self.probabilities is None:
             raise NeedsModel(
                 "This strategy needs class probabilities and there is no model yet. Use "
                 "max-herding for the first round."
             )
-        p = np.asarray(self.probabilities[rows], dtype=np.float64)
-        if self.multi_label or p.shape[1] == 1:
+        return np.asarray(self.probabilities[rows], dtype=np.float64)
+
+    def margins(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(len(rows),) how sure the model is, from 0 (cannot tell) to 1.
+
+        Single-label: largest minus second largest probability. Multi-label: the smallest
+        |2p - 1| over the classes, the class that is hardest to decide.
+        """
+        p = self.chances(rows)
+        if self.is_binary:
             return np.asarray(np.abs(2 * p - 1).min(axis=1))
         top = np.partition(p, -2, axis=1)[:, -2:]
         return np.asarray(top[:, 1] - top[:, 0])

@@ -1,10 +1,8 @@
 """Cover what the model is unsure about."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from training.strategies import coverage
-from training.strategies.max_herding import MOST_POINTS, sample
+from training.strategies import candidates, coverage
 from training.strategies.pool import Pool, Selection
 
 BANDWIDTH = 0.5
@@ -24,8 +22,8 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Selection:
     """
     margins = pool.margins(pool.rows)
     spot = np.arange(len(pool.rows))
-    among = _candidates(margins, at_least=count, rng=rng)
-    around = sample(spot, at_least=0, rng=rng)
+    among = candidates.unsure(margins, at_least=count, rng=rng)
+    around = candidates.sample(spot, at_least=0, rng=rng)
     targets = pool.features(pool.rows[around])
     same = len(among) == len(around) == len(spot)
     picks = coverage.pick(
@@ -46,18 +44,3 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Selection:
         ),
         strategy="uncertainty-herding",
     )
-
-
-def _candidates(
-    margins: NDArray[np.float64],
-    *,
-    at_least: int,
-    rng: np.random.Generator,
-) -> NDArray[np.intp]:
-    most = max(MOST_POINTS, at_least)
-    if len(margins) <= most:
-        return np.arange(len(margins))
-    order = np.lexsort((rng.permutation(len(margins)), margins))
-    unsure, others = order[: most // 2], order[most // 2 :]
-    drawn = rng.choice(others, size=most - len(unsure), replace=False)
-    return np.sort(np.concatenate([unsure, drawn]))
