@@ -49,7 +49,7 @@ format: install
 
 # duplicates_fit makes coefficients, not figures, so it is not here.
 BENCHMARKS := embedding head_vs_finetune sample_gain duplicates duplicates_at_scale quality outliers \
-  label_errors balance bias export imports snapshots
+  label_errors balance bias export imports snapshots rules
 
 bench: install
 	for program in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$program || exit 1; done

@@ -18,16 +18,20 @@ from curation.errors import LabelloopError
 from curation.progress import Report, silent
 from curation.workspace import Project as _Project
 from ui import agreement as _agreement
+from ui import asking as _asking
 from ui import auditing as _auditing
 from ui import augmenting as _augmenting
 from ui import balancing as _balancing
+from ui import bulk as _bulk
 from ui import classes as _classes
 from ui import explaining as _explaining
 from ui import exporting as _exporting
 from ui import findings as _findings
 from ui import frames as _frames
 from ui import guiding as _guiding
+from ui import helping as _helping
 from ui import judging as _judging
+from ui import machines as _machines
 from ui import models as _models
 from ui import people as _people
 from ui import splitting as _splitting
@@ -184,22 +188,87 @@ class Project:
         strategy: str = "auto",
         budget: int = 50,
         reserve: int = 150,
+        unaided_share: float = 0.1,
+        answers: int = 1,
         report: Report = silent,
     ) -> dict[str, Any]:
         """Pulls answers, trains, judges, chooses and sends the next images to Label Studio."""
         return _wiring.run_round(
-            self._project, strategy=strategy, budget=budget, reserve=reserve, report=report
+            self._project,
+            strategy=strategy,
+            budget=budget,
+            reserve=reserve,
+            unaided_share=unaided_share,
+            answers=answers,
+            report=report,
         )
 
     def send(
-        self, images: Sequence[str] = (), *, count: int = 50, report: Report = silent
+        self,
+        images: Sequence[str] = (),
+        *,
+        count: int = 50,
+        answers: int = 1,
+        report: Report = silent,
     ) -> dict[str, Any]:
         """Sends images of a project of boxes to people: by name, or so many at random."""
-        return _wiring.send(self._project, images, count=count, report=report)
+        return _wiring.send(self._project, images, count=count, answers=answers, report=report)
 
     def pull(self) -> dict[str, Any]:
         """Brings in what people have answered since the last time."""
         return _wiring.pull(self._project)
+
+    def prelabels(self) -> dict[str, Any]:
+        """What pre-labels save people, how often they are accepted, and how far they sway them."""
+        return _helping.measure(self._project)
+
+    def label_in_bulk(
+        self,
+        class_name: str,
+        images: Sequence[str] = (),
+        *,
+        leave_out: Sequence[str] = (),
+        count: int = 48,
+        person: str = "",
+        dry_run: bool = False,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Labels many images with a class at once, as answers of one person.
+
+        Args:
+            class_name: the class.
+            images: names; those that the model takes for it and that look alike if empty.
+            leave_out: names among them that are something else.
+            count: how many to take, if they are not named.
+            person: an annotator's name; the owner of our token if empty.
+            dry_run: only say which.
+            report: told of the progress.
+        """
+        return _bulk.accept(
+            self._project,
+            class_name,
+            images,
+            leave_out=leave_out,
+            count=count,
+            person=person,
+            dry_run=dry_run,
+            report=report,
+        )
+
+    def live(self, state: str = "", *, rounds: bool = False) -> dict[str, Any]:
+        """Has the champion pre-label tasks without one when they are opened: `on` or `off`.
+
+        Args:
+            state: only says how it is if empty.
+            rounds: a training that is asked for in Label Studio starts a round.
+        """
+        if not state:
+            return _helping.show_live(self._project)
+        return _helping.set_live(self._project, state, rounds=rounds)
+
+    def undo_bulk(self) -> dict[str, Any]:
+        """Takes the newest of `label_in_bulk` back."""
+        return _bulk.undo(self._project)
 
     def guidelines(self) -> str:
         """What annotators are told, as Markdown whose pictures are seen from the workspace."""
@@ -216,6 +285,107 @@ class Project:
     def annotator(self, name: str) -> dict[str, Any]:
         """The same of one, and how they find each class."""
         return _people.show_person(self._project, name)
+
+    def disable_annotator(self, name: str, *, set_aside: bool = False) -> dict[str, Any]:
+        """Takes an annotator's access away, and perhaps their answers out of the count."""
+        return _asking.disable(self._project, name, set_aside=set_aside)
+
+    def enable_annotator(self, name: str) -> dict[str, Any]:
+        """Takes an annotator back; answers that were set aside count again."""
+        return _asking.enable(self._project, name)
+
+    def add_golds(
+        self,
+        images: Sequence[str] = (),
+        *,
+        answer: str = "",
+        table: str | Path | None = None,
+        from_agreed: int = 0,
+        people: int = 3,
+    ) -> dict[str, Any]:
+        """Makes images gold questions, whose known answer becomes their label.
+
+        Args:
+            images: names, with one answer for all of them.
+            answer: the class that they show; several are divided by `|`.
+            table: or a CSV of images and their classes.
+            from_agreed: or up to so many images that several people answered alike.
+            people: how many people that takes.
+
+        Returns:
+            As `labelloop golds add --json`.
+        """
+        return _asking.add_golds(
+            self._project,
+            images,
+            answer=answer,
+            table=None if table is None else Path(table),
+            from_agreed=from_agreed,
+            people=people,
+        )
+
+    def remove_golds(self, images: Sequence[str]) -> dict[str, Any]:
+        """Makes gold questions ordinary images again."""
+        return _asking.remove_golds(self._project, images)
+
+    def golds(self) -> dict[str, Any]:
+        """How many gold questions there are, and how each annotator does in them."""
+        return _asking.gold_status(self._project)
+
+    def ask_again(
+        self,
+        images: Sequence[str] = (),
+        *,
+        unsure: bool = False,
+        disputed: bool = False,
+        count: int | None = None,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Has one person more look at images, who sees no pre-label and nobody's answer.
+
+        Args:
+            images: names.
+            unsure: or all that somebody is unsure of, and nobody sure.
+            disputed: or all that people disagree on, the worst first.
+            count: how many of them at most.
+            report: told of the progress.
+
+        Returns:
+            As `labelloop label ask-again --json`.
+        """
+        return _asking.ask_again(
+            self._project, images, unsure=unsure, disputed=disputed, count=count, report=report
+        )
+
+    def label_settings(
+        self,
+        *,
+        confident: float | None = None,
+        most: int | None = None,
+        gold_rate: float | None = None,
+        gold_limit: float | None = None,
+        pause: bool | None = None,
+    ) -> dict[str, Any]:
+        """How many people are asked about an image and how they are judged; changes what is given.
+
+        Args:
+            confident: ask one person more where people disagree, until a label is so sure.
+            most: how many people look at an image at most.
+            gold_rate: gold questions, as a share of a batch.
+            gold_limit: share of right answers to them, below which people are paused.
+            pause: whether labelloop pauses people by itself; otherwise it warns.
+
+        Returns:
+            As `labelloop label settings --json`.
+        """
+        return _asking.change_settings(
+            self._project,
+            confident=confident,
+            most=most,
+            gold_rate=gold_rate,
+            gold_limit=gold_limit,
+            pause=pause,
+        )
 
     def agreement(self) -> dict[str, Any]:
         """How far people agree beyond chance: Krippendorff, Fleiss, Cohen, with intervals."""
@@ -310,6 +480,105 @@ class Project:
         """Gives copies of labeled images the same label, marked as such; `restore` undoes it."""
         return _findings.propagate(self._project, images=images, dry_run=dry_run)
 
+    def zero_shot(
+        self,
+        prompts: Mapping[str, Sequence[str]] | None = None,
+        *,
+        above: float = 0.9,
+        accept: bool = False,
+        audit: int = 50,
+        risk: float | None = None,
+        model: str = "",
+        weights: str = "",
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Says what labels classes described in words would give, and with `accept` gives them.
+
+        Args:
+            prompts: texts by class, kept in the project; `{class}` stands for the class's name.
+            above: the least probability that is accepted.
+            accept: give the labels, as one act that `restore` undoes.
+            audit: so many of the accepted images go to people.
+            risk: share of wrong labels that is tolerated.
+            model: architecture, as open_clip names it.
+            weights: a tag of open_clip, or a local safetensors file.
+            report: told of the progress.
+        """
+        return _machines.zero_shot(
+            self._project,
+            prompts=prompts,
+            above=above,
+            accept=accept,
+            audit=audit,
+            risk=risk,
+            model=model,
+            weights=weights,
+            report=report,
+        )
+
+    def accept(
+        self,
+        source: str,
+        *,
+        above: float = 0.9,
+        audit: int = 50,
+        risk: float | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Makes labels of what the newest model (`predictions`) or the `rules` say of the pool."""
+        return _machines.accept(
+            self._project, source, above=above, audit=audit, risk=risk, dry_run=dry_run
+        )
+
+    def accepted(self) -> dict[str, Any]:
+        """What machines labeled, and what people say of the audit samples."""
+        return _machines.audits(self._project)
+
+    def check_rules(
+        self,
+        file: str | Path | None = None,
+        *,
+        functions: Sequence[Any] = (),
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Says how good rules are.
+
+        Args:
+            file: of rules, in TOML.
+            functions: rules in Python: each takes the fields of an image as a mapping and returns
+                the name of a class, or None to abstain. Its attribute `fields` may name them.
+            report: told of the progress.
+        """
+        path = None if file is None else Path(file)
+        return _machines.check_rules(self._project, path, functions=functions, report=report)
+
+    def apply_rules(
+        self,
+        file: str | Path | None = None,
+        *,
+        functions: Sequence[Any] = (),
+        weight: float | None = None,
+        in_rounds: bool = False,
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Puts rules in force, for `train(rules=True)` and, with `in_rounds`, for rounds."""
+        return _machines.apply_rules(
+            self._project,
+            None if file is None else Path(file),
+            functions=functions,
+            weight=weight,
+            in_rounds=in_rounds,
+            report=report,
+        )
+
+    def explain_rules(self, image: str) -> dict[str, Any]:
+        """Which rules voted for an image, and what they make of it together."""
+        return _machines.show_rules(self._project, image)
+
+    def clear_rules(self) -> dict[str, Any]:
+        """Takes the rules out of force."""
+        return _machines.clear_rules(self._project)
+
     def calibrate_duplicates(
         self, *, precision: float = 0.99, report: Report = silent
     ) -> dict[str, Any]:
@@ -398,6 +667,7 @@ class Project:
         minutes: float | None = None,
         seed: int | None = None,
         processes: int = 1,
+        rules: bool = False,
         fresh: bool = False,
         report: Report = silent,
     ) -> dict[str, Any]:
@@ -409,6 +679,7 @@ class Project:
             minutes: that fine-tuning may take.
             seed: of all randomness; the project's if None.
             processes: on this machine that fine-tune together.
+            rules: learn from what the rules in force say as well.
             fresh: do not go on with the same training that was interrupted.
             report: told of the progress.
         """
@@ -419,6 +690,7 @@ class Project:
             minutes=minutes,
             seed=seed,
             processes=processes,
+            rules=rules,
             fresh=fresh,
             report=report,
         )

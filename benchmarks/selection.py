@@ -46,7 +46,7 @@ def make(folder: Path, size: int) -> None:
         found = middles[rng.integers(0, CLUMPS, count)] + rng.normal(size=(count, COLUMNS))
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
 
-    pool = np.lib.format.open_memmap(
+    pool = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
         folder / "pool.npy", mode="w+", dtype=np.float16, shape=(size, COLUMNS)
     )
     for start in range(0, size, BLOCK):

@@ -4,9 +4,10 @@ Each act is one row with the images that it touched and one entry of the audit l
 transaction with what it does.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 from curation.catalog import Connection, audit, groups, issues, labels
@@ -45,7 +46,7 @@ class Restored:
     Attributes:
         count: how many images are as they were before.
         act: the one that was undone; none for images that were named.
-        kind: of that act, exclude or propagate.
+        kind: of that act: exclude, propagate or accept.
         images: their names, in the order of import.
         passed_over: how many were left alone, since something else happened to them meanwhile.
     """
@@ -229,7 +230,7 @@ def restore(
 
     Args:
         project: whose images they are.
-        act: the id that `exclude` or `propagate` gave.
+        act: the id that `exclude`, `propagate` or an acceptance gave.
         images: names, as imported.
         actor: who does it, for the audit log.
 
@@ -249,13 +250,19 @@ def restore(
             return Restored(len(taken), None, "exclude", names, len(ids) - len(taken))
         undone = _standing(connection, project, act)
         touched = [key for key, _ in act_rows.images_to_undo(connection, undone)]
-        take_back = {"exclude": act_rows.take_back, "propagate": labels.take_back}[undone.kind]
-        taken = take_back(connection, touched)
+        taken = _TAKE_BACK[undone.kind](connection, touched)
         act_rows.mark_undone(connection, undone.id)
         names = _names(connection, taken)
         _audit(connection, project, "restore", undone.id, names, actor, kind=undone.kind)
         total = act_rows.count(connection, undone.id)
     return Restored(len(taken), undone.id, undone.kind, names, total - len(taken))
+
+
+_TAKE_BACK: dict[act_rows.Kind, Callable[[Connection, Sequence[int]], list[int]]] = {
+    "exclude": act_rows.take_back,
+    "propagate": labels.take_back,
+    "accept": partial(labels.take_back, origin=labels.MACHINE),
+}
 
 
 def _standing(connection: Connection, project: Project, act: int | None) -> act_rows.Act:

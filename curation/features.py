@@ -96,6 +96,16 @@ def prepare(project: Project, *, backbone: str = "", report: Report = silent) ->
     )
 
 
+def there_are(project: Project) -> "EmbeddingStore | None":
+    """The embeddings of the backbone in use as they are; none where nothing was embedded yet."""
+    from curation.embeddings import EmbeddingStore
+
+    name = project.workspace.settings.backbone or DEFAULT_BACKBONE
+    home = project.workspace.folder("embeddings")
+    fingerprint = _known_fingerprints(home).get(name, "")
+    return EmbeddingStore(home / fingerprint[:16], fingerprint) if fingerprint else None
+
+
 def _missing(project: Project, store: "EmbeddingStore") -> list[int]:
     """Ids of the usable images that have no embedding, in their order."""
     found: list[int] = []

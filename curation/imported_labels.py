@@ -69,7 +69,7 @@ def _put_labels(
     }
     added, changed = imported.put(connection, project.id, _rows(given))
     # An image may have a label of an import whose answer is not kept as such.
-    new = {key for key in added if key not in found or found[key].origin == labels.PROPAGATED}
+    new = {key for key in added if key not in found or found[key].origin in labels.NOBODYS}
     other = {key for key in added - new if found[key].classes != given[key].classes} | changed
     version = annotations.newest_version(connection, project.id)
     rows: list[dict[str, object]] = [

@@ -45,7 +45,7 @@ class Entry(NamedTuple):
         width, height: pixels, upright; 0 where it was never read.
         classes: none where the image is unlabeled; empty where somebody looked and found none.
         boxes: of a project of boxes; their labels are `classes`, each once.
-        origin: of the label: people, import or propagated; empty where it is unlabeled.
+        origin: of the label: people, import, propagated or machine; empty where it is unlabeled.
         confidence: how likely the label is right by the method of consensus, 0 to 1, such as the
             share of the answers that agree; 0 where it is unlabeled.
         split: the part it belongs to, such as train, validation or test; empty for none.

@@ -228,7 +228,10 @@ class RoundRecord:
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """One image that a round sends to people, at its rank in the queue."""
+    """One image that a round sends to people, at its rank in the queue.
+
+    `answers`: how many people are to answer it.
+    """
 
     image_id: int
     queue: Queue
@@ -238,6 +241,7 @@ class LedgerRow:
     probability: float | None = None
     prelabel_class_id: int | None = None
     prelabel_confidence: float | None = None
+    answers: int = 1
     pushed: bool = False
 
 

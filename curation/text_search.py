@@ -30,6 +30,8 @@ Vectors = npt.NDArray[np.float32]
 
 MODEL = "ViT-B-32"
 WEIGHTS = "laion2b_s34b_b79k"
+SCALE = 100.0
+"""Of cosines before the softmax: where CLIP's training ends, for a model that does not say."""
 
 
 class Clip:
@@ -39,6 +41,9 @@ class Clip:
         model: of open_clip, with its weights.
         tokenizer: of the same model.
         name: of model and weights, part of the fingerprint.
+
+    Attributes:
+        scale: what cosines are multiplied by before they become probabilities.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str) -> None:
@@ -58,6 +63,8 @@ class Clip:
         # One forward at a time: torch spreads each over all cores by itself.
         self._turn = Lock()
         self.dimension = self.embed_text("a photo").shape[1]
+        learned = getattr(model, "logit_scale", None)
+        self.scale = SCALE if learned is None else float(learned.detach().exp())
         self.fingerprint = backbones.fingerprint(
             name, backbones.weights_hash(model), self.preprocessing
         )
@@ -92,7 +99,7 @@ def open(model: str = MODEL, *, weights: str = WEIGHTS) -> Clip:
         open_clip = importlib.import_module("open_clip")
     except ImportError as error:
         raise BackboneError(
-            "Searching by text needs a CLIP backbone, and open_clip is not installed. "
+            "Comparing words with images needs a CLIP backbone, and open_clip is not installed. "
             "Run: pip install labelloop[clip]"
         ) from error
     local = Path(weights).suffix != ""
@@ -141,20 +148,26 @@ def search(
     check_not_empty(project)
     report(0, 0, "load CLIP")
     model = clip or open()
+    store = embedded(project, model, report=report)
+    index = neighbours.over(project, store, report=report)
+    found, similarities = index.search(model.embed_text(text), count)
+    keep = found[0] >= 0
+    return {"text": text, "neighbours": named(project, found[0][keep], similarities[0][keep])}
+
+
+def embedded(project: Project, clip: Clip, *, report: Report = silent) -> EmbeddingStore:
+    """CLIP's embeddings of the usable images; those that are missing are made first."""
     home = project.workspace.folder("embeddings")
-    store = EmbeddingStore(home / model.fingerprint[:16], model.fingerprint)
+    store = EmbeddingStore(home / clip.fingerprint[:16], clip.fingerprint)
     missing = store.missing(neighbours.usable_ids(project).tolist())
     if missing:
         embed(
             _located(project, missing),
             store,
-            model,
+            clip,
             progress=lambda done, _seconds: report(done, len(missing), "embed with CLIP"),
         )
-    index = neighbours.over(project, store, report=report)
-    found, similarities = index.search(model.embed_text(text), count)
-    keep = found[0] >= 0
-    return {"text": text, "neighbours": named(project, found[0][keep], similarities[0][keep])}
+    return store
 
 
 def _located(project: Project, ids: Sequence[int]) -> Iterator[tuple[int, Path]]:

@@ -343,6 +343,7 @@ class _Todo:
         found.included = len(act_rows.take_back(connection, self.coming))
         labels.remove(connection, self.bare)
         labels.put(connection, project.id, self.labels)
+        labels.give_way(connection, project.id)  # to a reserve that was drawn since
         agreed = labels.agreed(connection, set(self.copies.values()))
         sources = {key: agreed.get(group) for key, group in self.copies.items()}
         labels.propagate(connection, project.id, {k: row for k, row in sources.items() if row})

@@ -30,7 +30,7 @@ from curation.images import Inspection
 from curation.progress import Report, silent
 from curation.records import NewImage
 from curation.workspace import Project, Workspace
-from labeling import answers, interfaces, origins, queues
+from labeling import answers, interfaces, origins, ownership, queues
 from labeling.connection import Connection
 from labeling.interfaces import Interface
 from labeling.remote import RemoteProject, RemoteTask
@@ -77,9 +77,11 @@ def run(
     """
     there = _there(connection, remote_project)
     interface = interfaces.understood(there.label_config)
-    project, queue = _known(workspace, connection, there) or _made(
-        workspace, connection, there, interface, name
-    )
+    found = _known(workspace, connection, there)
+    if found is None and ownership.read(there.description) is not None:
+        raise ownership.refusal(there)
+    project, queue = found or _made(workspace, connection, there, interface, name)
+    ownership.check(project, connection, there, queue.queue)
     outcome = Outcome(project)
     with project.catalog.write() as writing:
         source_id = image_rows.add_source(writing, project.id, origins.source(there.id))

@@ -19,7 +19,7 @@ from curation.catalog.remote import RemoteQueue
 from curation.progress import Report, silent
 from curation.records import Box, ProjectRecord, RemoteAnswer
 from curation.workspace import Project
-from labeling import consensus, interfaces, people, queues, tasks
+from labeling import backups, consensus, interfaces, people, queues, tasks
 from labeling.connection import Connection
 from labeling.remote import RemoteAnnotation, RemoteTask, RemoteUser
 
@@ -66,6 +66,9 @@ def store(
     if not given and not gone:
         return set()
     users = _new_people(project, connection, {found.user_id for _, found in given})
+    if given:
+        up_to = max(annotation.updated_at for _, annotation in given)
+        backups.remember(project, connection, queue, up_to)
     with project.catalog.write() as writing:
         # The classes as they are now, also where they were changed since this process began.
         projects.hold_classes(writing, project.id)
@@ -205,7 +208,10 @@ class _Reader:
                 len(classes),
             )
             return None
-        hinted = found.parent_prediction is not None and state == "answered"
+        # One without a result shows nothing: it only gives the task its place in the queue.
+        silent = {one.get("id") for one in task.predictions if one.get("result") == []}
+        started = found.parent_prediction is not None and found.parent_prediction not in silent
+        hinted = started and state == "answered"
         versions = {one.get("id"): str(one.get("model_version") or "") for one in task.predictions}
         return RemoteAnswer(
             remote_id=found.id,

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -30,6 +31,7 @@ from labeling.remote import (
     SAMPLING,
     Changes,
     RemoteAnnotation,
+    RemoteBackend,
     RemoteProject,
     RemoteTask,
     RemoteUser,
@@ -52,6 +54,10 @@ PAGE = 500
 OVERLAP = timedelta(seconds=10)
 # A write is sent once: a repeated one whose first reply was lost makes everything double.
 SEND_ONCE: Any = {"max_retries": 0}
+AT_ONCE = 4
+"""Small writes that are under way together."""
+NOBODYS_EMAIL = "Deleted"
+"""What stands in place of the address of somebody who was taken out of the organisation."""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What only the administrator of an existing server can set, and why labelloop wants it.
@@ -169,6 +175,7 @@ class Connection(AbstractContextManager["Connection"]):
         label_config: str,
         *,
         instructions: str = "",
+        description: str = "",
         sampling: Sampling = "uncertainty",
         maximum_annotations: int = 1,
         overlap_cohort_percentage: int = 100,
@@ -181,6 +188,7 @@ class Connection(AbstractContextManager["Connection"]):
             title: 3 to 50 characters; longer ones are cut.
             label_config: the interface, from `labeling.interfaces.labeling_xml`.
             instructions: shown to annotators before they start; HTML is allowed.
+            description: shown where projects are listed.
             sampling: ``uncertainty`` serves predictions of the project's model version, lowest
                 score first; ``sequential`` serves tasks by their number.
             maximum_annotations: answers per image in the cohort.
@@ -195,6 +203,7 @@ class Connection(AbstractContextManager["Connection"]):
                 title=title[:50].ljust(3, "."),
                 label_config=label_config,
                 expert_instruction=instructions,
+                description=description,
                 show_instruction=bool(instructions),
                 sampling=SAMPLING[sampling],
                 maximum_annotations=maximum_annotations,
@@ -245,6 +254,13 @@ class Connection(AbstractContextManager["Connection"]):
         given = {name: value for name, value in wanted.items() if value is not None}
         with self._written("change the project", project=project_id) as sdk:
             sdk.projects.update(id=project_id, request_options=SEND_ONCE, **given)
+        return self.project(project_id)
+
+    def describe_project(self, project_id: int, description: str) -> RemoteProject:
+        """Change what is said of a project where projects are listed."""
+        # Not by the SDK, whose import would cost the worker seconds and memory for this alone.
+        path = f"/api/projects/{project_id}/"
+        self._wire.send("PATCH", path, "describe a project", content={"description": description})
         return self.project(project_id)
 
     def delete_project(self, project_id: int) -> None:
@@ -307,14 +323,15 @@ class Connection(AbstractContextManager["Connection"]):
             raise InputError(f"{len(tasks)} tasks in one request; send at most {IMPORT_LIMIT}.")
         if not tasks:
             return []
-        with self._written(f"import {len(tasks)} tasks", project=project_id) as sdk:
-            said = sdk.projects.import_tasks(
-                id=project_id,
-                request=[dict(task) for task in tasks],
-                return_task_ids=True,
-                request_options=SEND_ONCE,
-            )
-        numbers = getattr(said, "task_ids", None)
+        # Not by the SDK, which builds and reads such a long request twice.
+        answer = self._wire.send(
+            "POST",
+            f"/api/projects/{project_id}/import?return_task_ids=true",
+            f"import {len(tasks)} tasks",
+            content=tasks,
+            project=project_id,
+        )
+        numbers = as_json(answer).get("task_ids")
         if not isinstance(numbers, list) or len(numbers) != len(tasks):
             raise LabelStudioError(
                 f"The Label Studio at {self.url} took {len(tasks)} tasks without saying their "
@@ -333,13 +350,14 @@ class Connection(AbstractContextManager["Connection"]):
         """
         if not predictions:
             return 0
-        with self._written(f"import {len(predictions)} predictions", project=project_id) as sdk:
-            said = sdk.projects.import_predictions(
-                id=project_id,
-                request=[dict(prediction) for prediction in predictions],
-                request_options=SEND_ONCE,
-            )
-        stored = int(said.created or 0)
+        answer = self._wire.send(
+            "POST",
+            f"/api/projects/{project_id}/import/predictions",
+            f"import {len(predictions)} predictions",
+            content=predictions,
+            project=project_id,
+        )
+        stored = int(as_json(answer).get("created") or 0)
         if stored != len(predictions):
             raise LabelStudioError(
                 f"Label Studio stored {stored} of {len(predictions)} predictions in project "
@@ -356,6 +374,39 @@ class Connection(AbstractContextManager["Connection"]):
         for said in self._by_number(project_id, after=after, include="id,data,updated_at"):
             task = task_from(said)
             yield task.id, task.image_id
+
+    def predicted_tasks(
+        self, project_id: int, model_version: str, *, first: int, last: int
+    ) -> Iterator[RemoteTask]:
+        """Those of the tasks numbered `first` to `last` that have a prediction of this version.
+
+        With annotations and predictions, by number, read page by page.
+        """
+        conditions: list[dict[str, Any]] = [
+            {
+                "filter": "filter:tasks:predictions_model_versions",
+                "operator": "contains",  # also of a longer name that begins like it
+                "type": "List",
+                "value": [model_version],
+            },
+            {
+                "filter": "filter:tasks:id",
+                "operator": "less",
+                "type": "Number",
+                "value": last + 1,
+            },
+        ]
+        last_seen = 0
+        for said in self._by_number(
+            project_id, after=first - 1, conditions=conditions, fields="all"
+        ):
+            task = task_from(said)
+            # A task comes once for each of its predictions that the condition finds.
+            if task.id != last_seen and any(
+                one.get("model_version") == model_version for one in task.predictions
+            ):
+                yield task
+            last_seen = task.id
 
     def tasks(self, project_id: int, *, after: int = 0) -> Iterator[RemoteTask]:
         """All tasks with annotations and predictions, by number, read page by page."""
@@ -387,14 +438,29 @@ class Connection(AbstractContextManager["Connection"]):
         return Changes(tasks=map(task_from, said), cursor=cursor)
 
     def set_overlap(self, task_ids: Iterable[int], *, answers: int) -> None:
-        """Say how many answers these tasks are to get, one request (90 ms) each.
+        """Say how many answers these tasks are to get, more than they have; one request each.
 
         The way to have chosen images answered twice: with ``maximum_annotations=1`` the project
-        never rearranges it, whatever is imported later.
+        never rearranges it, whatever is imported later, and tasks keep their order. What a project
+        says of all its tasks at once changes those that are finished, too.
         """
-        for task_id in task_ids:
-            with self._written(f"change task {task_id}") as sdk:
-                sdk.tasks.update(id=str(task_id), overlap=answers, request_options=SEND_ONCE)
+
+        def change(task_id: int) -> None:
+            # It would count as finished still, if it had as many answers as it was to get before.
+            wanted = {"overlap": answers, "is_labeled": False}
+            self._wire.send(
+                "PATCH", f"/api/tasks/{task_id}/", f"change task {task_id}", content=wanted
+            )
+
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            for _ in threads.map(change, task_ids):
+                pass
+
+    def put_prediction(self, prediction_id: int, *, score: float) -> None:
+        """Have a prediction show nothing, and give its task this place in the order."""
+        path = f"/api/predictions/{prediction_id}/"
+        content = {"result": [], "score": score}
+        self._wire.send("PATCH", path, f"change prediction {prediction_id}", content=content)
 
     def delete_tasks(self, task_ids: Iterable[int]) -> None:
         """Delete tasks with their annotations, one request each; passes over those gone."""
@@ -436,6 +502,28 @@ class Connection(AbstractContextManager["Connection"]):
         with self._written(f"answer task {task_id}") as sdk:
             made = sdk.annotations.create(id=task_id, request_options=SEND_ONCE, **given)
         return self.annotation(int(made.id))
+
+    def answer_for(
+        self,
+        user_id: int,
+        task_id: int,
+        result: Sequence[Mapping[str, Any]],
+        *,
+        parent_prediction: int,
+        lead_time: float | None = None,
+    ) -> None:
+        """Answer a task in the name of somebody else, who accepted its pre-label."""
+        content: dict[str, Any] = {
+            "result": [dict(part) for part in result],
+            "completed_by": user_id,
+            "parent_prediction": parent_prediction,
+            "ground_truth": False,
+        }
+        if lead_time is not None:
+            content["lead_time"] = lead_time
+        # Not by the SDK, whose import would cost the app seconds and memory for this alone.
+        path = f"/api/tasks/{task_id}/annotations/"
+        self._wire.send("POST", path, f"answer task {task_id}", content=content)
 
     def annotation(self, annotation_id: int) -> RemoteAnnotation:
         """One annotation as it is now."""
@@ -510,6 +598,10 @@ class Connection(AbstractContextManager["Connection"]):
             session.submit(path, {"email": email, "password": password})
             return str(session.get_json("/api/current-user/token")["token"])
 
+    def may_work(self, user_id: int) -> bool:
+        """Whether a person belongs to the organisation, so that their log-in is of use."""
+        return any(user.id == user_id and user.email != NOBODYS_EMAIL for user in self.users())
+
     def disable_annotator(self, user_id: int) -> None:
         """Take a person out of the organisation; their annotations stay."""
         organization = self._wire.read("/api/organizations/", "the organisation").json()[0]["id"]
@@ -547,6 +639,49 @@ class Connection(AbstractContextManager["Connection"]):
     def delete_webhook(self, webhook_id: int) -> None:
         """Have the server call an address no more; passes over a webhook that is gone already."""
         self._wire.delete(f"/api/webhooks/{webhook_id}/", f"delete webhook {webhook_id}")
+
+    # Machine-learning backends
+
+    def backends(self, project_id: int) -> list[RemoteBackend]:
+        """The addresses that a project asks for predictions; the server calls each of them now."""
+        said = self._wire.read(
+            "/api/ml/", "the backends", project=project_id, params={"project": project_id}
+        )
+        return [
+            RemoteBackend(int(one["id"]), str(one.get("url") or ""), str(one.get("title") or ""))
+            for one in as_json(said)
+        ]
+
+    def create_backend(
+        self, project_id: int, url: str, *, title: str, user: str, password: str
+    ) -> None:
+        """Have a project ask an address for predictions; the server calls it at once.
+
+        Raises:
+            LabelStudioRefused: the server may not call that address, or nobody answers there.
+        """
+        content = _backend(project_id, url, title=title, user=user, password=password)
+        self._wire.send("POST", "/api/ml/", "add a backend", content=content)
+
+    def update_backend(
+        self, backend_id: int, project_id: int, url: str, *, title: str, user: str, password: str
+    ) -> None:
+        """Move a backend to another address or title; the project's model version follows it."""
+        content = _backend(project_id, url, title=title, user=user, password=password)
+        path = f"/api/ml/{backend_id}"
+        self._wire.send("PATCH", path, f"change backend {backend_id}", content=content)
+
+    def delete_backend(self, backend_id: int) -> None:
+        """Have a project ask a backend no more; a model version of its title is cleared."""
+        self._wire.delete(f"/api/ml/{backend_id}", f"delete backend {backend_id}")
+
+    def has_version(self, project_id: int, model_version: str) -> bool:
+        """Whether a project has predictions of this version, or a backend of this title."""
+        said = self._wire.read(
+            f"/api/projects/{project_id}/model-versions/", "the versions", project=project_id
+        )
+        there = {one.title for one in self.backends(project_id)}
+        return model_version in as_json(said) or model_version in there
 
     # Images
 
@@ -637,3 +772,15 @@ class Connection(AbstractContextManager["Connection"]):
             if len(page) < PAGE:
                 return
             after = int(page[-1]["id"])
+
+
+def _backend(project_id: int, url: str, *, title: str, user: str, password: str) -> dict[str, Any]:
+    return {
+        "project": project_id,
+        "url": url,
+        "title": title,
+        "is_interactive": False,
+        "auth_method": "BASIC_AUTH",
+        "basic_auth_user": user,
+        "basic_auth_pass": password,
+    }

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from curation import snapshots
-from curation.catalog import Connection, annotations, audit, labels, plans
+from curation.catalog import Connection, annotations, audit, audits, labels, plans
 from curation.catalog.annotations import Given
 from curation.catalog.bulk import batched
 from curation.errors import InputError
@@ -28,6 +28,8 @@ LEARNED = "consensus-learned"
 FOLDER = "consensus"
 """Where the workspace keeps what a model said."""
 EXAMPLES = 10
+GROWN = 1.2
+"""Times the answers that a method learned from, at which it learns anew."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,15 +78,16 @@ def settle(connection: Connection, project: Project, image_ids: Sequence[int]) -
 
     People outrank labels that came with an import, and a reviewer's answer in the correction queue
     outranks both, also those given later; an image without any answer is unlabeled, or keeps the
-    label that was propagated to it.
+    label that was propagated to it or accepted from a machine, unless people skipped it.
     """
     if not image_ids:
         return
     answers = annotations.given(connection, image_ids)
     unsaid = labels.get(connection, [key for key in image_ids if key not in answers])
     labels.remove(
-        connection, [key for key, label in unsaid.items() if label.origin != labels.PROPAGATED]
+        connection, [key for key, label in unsaid.items() if label.origin not in labels.NOBODYS]
     )
+    audits.drop_skipped(connection, list(unsaid))
     rule = in_force(connection, project)
     version = annotations.newest_version(connection, project.id)
     rows = [
@@ -196,6 +199,7 @@ def choose(
         methods.check(project.record, given, method)
         opinions = ask(_by_majority(project, given)).rounded()
     learned = methods.fit(project.record, method, given, opinions=opinions, report=report)
+    learned["answers"] = found.answers
     found.learned = learned
     rule = way.rule(project.record, learned, opinions)
     if dry_run:
@@ -225,6 +229,36 @@ def choose(
         raise
     _tidy(project, keep=path)
     return found
+
+
+def relearn_if_grown(
+    project: Project, *, most: int | None = None, report: Report = silent
+) -> Chosen | None:
+    """Learns anew how people err, once there are a fifth more answers than it was learned from.
+
+    What was learned of people weighs their later answers, too, and grows stale: somebody may have
+    come since of whom nothing is known. A method that asks a model is left alone, since that takes
+    minutes; `choose` learns it.
+
+    Args:
+        project: whose answers they are.
+        most: answers above which nothing is done, where there is no time for it.
+        report: told of the progress.
+
+    Returns:
+        What was done; none if nothing was due.
+    """
+    with project.catalog.read() as connection:
+        plan = plans.in_force(connection, project.id).get(PLAN)
+        if plan is None or methods.METHODS[plan["method"]].needs_model:
+            return None
+        learned = plans.get(connection, project.id, plan["learned"]) or {}
+        if not learned.get("questions"):
+            return None
+        now = annotations.count_votes(connection, project.id)
+    if now < GROWN * learned.get("answers", 0) or (most is not None and now > most):
+        return None
+    return choose(project, plan["method"], actor="", report=report)
 
 
 def _tidy(project: Project, *, keep: Path | None) -> None:

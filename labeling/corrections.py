@@ -9,10 +9,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from curation.catalog import corrections as ledger
 from curation.catalog import images, labels, remote
 from curation.catalog.corrections import Doubt, Listed
 from curation.catalog.remote import RemoteQueue
+from curation.catalog.rounds import Sent
 from curation.progress import Report, silent
 from curation.workspace import Project
 from labeling import answers, interfaces, push, queues, tasks
@@ -117,25 +120,24 @@ def send(
         return 0
     number = listed[0].number
     interface = interfaces.understood(queue.interface)
-    drawn = _drawn(project, sorted(waiting), interface)
+    rows = {row.doubt.image_id: row for row in listed if row.doubt.image_id in waiting}
+
+    def wrap(image_ids: list[int]) -> list[Parcel]:
+        drawn = _drawn(project, image_ids, interface)
+        return [
+            _parcel(project, interface, rows[key], len(listed), drawn.get(key, []))
+            for key in image_ids
+        ]
 
     def done(there: dict[int, int]) -> None:
         with project.catalog.write() as writing:
             ledger.mark_pushed(writing, project.id, number, list(there))
 
-    made = push.send(
-        project,
-        connection,
-        queue,
-        [
-            _parcel(project, interface, row, len(listed), drawn.get(row.doubt.image_id, []))
-            for row in listed
-            if row.doubt.image_id in waiting
-        ],
-        shelf=shelf,
-        done=done,
-        report=report,
+    sent = Sent(
+        np.array(list(rows), dtype=np.int64),
+        np.array([row.pushed for row in rows.values()], dtype=np.bool_),
     )
+    made = push.send(project, connection, queue, sent, wrap, shelf=shelf, done=done, report=report)
     push.put_in_order(connection, queue, _version(number))
     return made
 
@@ -172,7 +174,6 @@ def _parcel(
 ) -> Parcel:
     return Parcel(
         row.doubt.image_id,
-        pushed=row.pushed,
         prediction=tasks.prediction(
             project.record.class_names(row.doubt.classes),
             confidence=None,

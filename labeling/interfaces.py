@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import cycle
 from types import MappingProxyType
 from typing import Literal
@@ -178,6 +179,7 @@ _DOUBTS = f"""      <View className="loop-doubt">
 """
 
 
+@lru_cache(maxsize=64)  # asked for every image that is sent
 def understood(xml: str) -> Interface:
     """Read an interface, ours or one made by hand, as long as it asks for classes of one image.
 

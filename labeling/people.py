@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from curation.catalog import Connection as Catalog
 from curation.catalog import annotations
+from curation.workspace import Project
+from labeling.connection import Connection
 from labeling.remote import RemoteUser
 
 
@@ -23,6 +25,20 @@ def match(user: RemoteUser, names: Iterable[str]) -> str | None:
 
 def _plain(text: str) -> str:
     return re.sub(r"[\W_]", "", text.casefold())
+
+
+def user_ids(project: Project, connection: Connection, name: str) -> list[int]:
+    """The log-ins of an annotator; none where they have not made one.
+
+    Who has not answered anything yet is known by the account's name only.
+    """
+    with project.catalog.read() as reading:
+        known = {
+            row["name"]: row["remote_user_id"] for row in annotations.accounts(reading, project.id)
+        }
+    if known.get(name) is not None:
+        return [known[name]]
+    return [user.id for user in connection.users() if match(user, [name])]
 
 
 def annotator_ids(

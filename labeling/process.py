@@ -4,11 +4,12 @@ The environment is built from nothing but what is named here, so that a stray ``
 ``DEBUG`` in the user's shell, which Label Studio would obey, cannot reach it.
 """
 
+import importlib.util
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from curation.errors import InputError
+from labeling.databases import Database
 
 DEFAULT_PORT = 8080
 PORTS_TRIED = 50
@@ -85,6 +87,7 @@ INHERITED = (
 )
 
 FIXED_SETTINGS = {
+    "DJANGO_SETTINGS_MODULE": "labeling.serving_settings",
     "DJANGO_DB": "sqlite",
     "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
     # Nobody is called home to.
@@ -165,11 +168,24 @@ def free_port(host: str) -> int:
 
 
 def environment(
-    folder: Path, *, email: str, password: str, token: str, public_url: str | None
+    folder: Path,
+    *,
+    email: str,
+    password: str,
+    token: str,
+    public_url: str | None,
+    database: Database | None = None,
 ) -> dict[str, str]:
     """All that the server's process gets to see, with the log-in that its first start creates."""
     made = {name: os.environ[name] for name in INHERITED if name in os.environ}
     made.update(FIXED_SETTINGS)
+    if database is not None:
+        # What libpq knows from the shell holds for the catalog, so it must hold here.
+        made.update({name: said for name, said in os.environ.items() if name.startswith("PG")})
+        made.update(database.variables())
+    root = Path(__file__).resolve().parents[1]
+    if "site-packages" not in root.parts:  # its settings are ours, in a tree not installed too
+        made["PYTHONPATH"] = str(root)
     data = folder.resolve()
     made.update(
         LABEL_STUDIO_BASE_DATA_DIR=str(data),
@@ -198,31 +214,38 @@ def environment(
     return made
 
 
-def command() -> list[str]:
-    """The console script beside the running interpreter, so that both come from one environment."""
+def command(*, host: str, port: int, database: Database | None) -> list[str]:
+    """The server's command line, by the interpreter that runs us, so that both are of one release.
+
+    On SQLite it is Label Studio's own server, one process; on PostgreSQL it is gunicorn.
+
+    Raises:
+        InputError: gunicorn is not installed.
+    """
+    if database is not None:
+        if importlib.util.find_spec("gunicorn") is None:
+            raise InputError(
+                "Label Studio on PostgreSQL runs under gunicorn, which is not installed. Run "
+                '`pip install "labelloop[postgresql]"`.'
+            )
+        return [sys.executable, "-P", "-m", "labeling.serving", host, str(port)]
     script = Path(sys.executable).with_name("label-studio")
-    return [str(script)] if script.exists() else [sys.executable, "-P", "-m", "label_studio.server"]
+    found = (
+        [str(script)] if script.exists() else [sys.executable, "-P", "-m", "label_studio.server"]
+    )
+    where = ("--port", str(port), "--internal-host", host)
+    return [*found, "start", "--no-browser", *where, "--log-level", "WARNING"]
 
 
 def launch(
-    folder: Path, *, host: str, port: int, settings: Mapping[str, str], log: Path
+    folder: Path, *, command: Sequence[str], settings: Mapping[str, str], log: Path
 ) -> psutil.Popen:
     """Start the server's process; its output goes to `log`, which only the owner can read."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(mode=0o600)
     with log.open("ab") as output:
         return psutil.Popen(
-            [
-                *command(),
-                "start",
-                "--no-browser",
-                "--port",
-                str(port),
-                "--internal-host",
-                host,
-                "--log-level",
-                "WARNING",
-            ],
+            list(command),
             env=dict(settings),
             cwd=str(folder),
             stdin=subprocess.DEVNULL,

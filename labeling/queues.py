@@ -17,7 +17,7 @@ from curation.catalog.remote import RemoteQueue
 from curation.errors import LabelStudioError, LabelStudioProjectGone
 from curation.records import Place, ProjectRecord, Queue, Task
 from curation.workspace import Project
-from labeling import following, instructions, interfaces, origins, server, tasks
+from labeling import following, instructions, interfaces, origins, ownership, server, tasks
 from labeling.connection import Connection
 from labeling.remote import RemoteProject
 from labeling.tasks import image_url
@@ -95,13 +95,15 @@ def _its_project(project: Project, connection: Connection, queue: RemoteQueue) -
             f"project {queue.remote_id} is {there.title!r}. Connect to the former one, or run "
             "`labelloop label rebuild`."
         )
-    return there
+    return ownership.check(project, connection, there, queue.queue)
 
 
 def is_at(
     project: Project, connection: Connection, queue: RemoteQueue, there: RemoteProject
 ) -> bool:
     """Whether this is the project that the queue was bound to, and not another of its number."""
+    if ownership.is_of_another_project(project, there):
+        return False
     if queue.url == connection.url or there.title == _title(project, queue.queue):
         return True
     with project.catalog.read() as reading:
@@ -195,11 +197,13 @@ def _make(
             and interfaces.matches(there.label_config, xml)
             and not there.task_count
             and there.id not in taken
+            and ownership.is_free(project, there)
         ),
         None,
     ) or connection.create_project(
         title,
         xml,
+        description=ownership.ours(project).sentence(),
         sampling="sequential" if queue == "reserve" else "uncertainty",
         show_predictions=queue != "reserve",
         allows_empty=_allows_empty(record.task),
@@ -242,9 +246,24 @@ def _title(project: Project, queue: Queue) -> str:
 
 
 def show_images(
-    project: Project, connection: Connection, queue: RemoteQueue, image_ids: list[int], shelf: Shelf
+    project: Project,
+    connection: Connection,
+    queue: RemoteQueue,
+    image_ids: list[int],
+    shelf: Shelf,
+    *,
+    served: dict[Path, str] | None = None,
 ) -> dict[int, tuple[str, str]]:
     """Lets a queue's project show these images without copying them.
+
+    Args:
+        project: whose images they are.
+        connection: to where.
+        queue: whose project shows them.
+        image_ids: of the images.
+        shelf: where Label Studio reads them from.
+        served: the folders that are served already; those that come to it are added, so that a
+            call for the next part of many images need not look through them again.
 
     Returns:
         Name and address of each image, by id.
@@ -256,7 +275,7 @@ def show_images(
     with project.catalog.read() as reading:
         places = image_rows.places(reading, image_ids)
         records = image_rows.get_many(reading, image_ids)
-    served: dict[Path, str] = {}
+    served = {} if served is None else served
     shown: dict[int, tuple[str, str]] = {}
     for image_id, place in places.items():
         adopted = origins.address(records[image_id].origin)

@@ -39,6 +39,7 @@ class RemoteProject:
     title: str
     label_config: str
     instructions: str
+    description: str
     sampling: str
     model_version: str
     maximum_annotations: int
@@ -110,6 +111,20 @@ class RemoteWebhook:
     url: str = field(repr=False)
     is_active: bool
     actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RemoteBackend:
+    """A machine-learning backend that a project asks for predictions.
+
+    Attributes:
+        url: may hold a secret, and so is never shown.
+        title: a model version of the project is asked of the backend of this title.
+    """
+
+    id: int
+    url: str = field(repr=False)
+    title: str
 
 
 @dataclass(frozen=True)
@@ -191,6 +206,7 @@ def project_from(said: Mapping[str, Any]) -> RemoteProject:
         title=str(said.get("title") or ""),
         label_config=str(said.get("label_config") or ""),
         instructions=str(said.get("expert_instruction") or ""),
+        description=str(said.get("description") or ""),
         sampling=str(said.get("sampling") or ""),
         model_version=str(said.get("model_version") or ""),
         maximum_annotations=int(said.get("maximum_annotations") or 1),

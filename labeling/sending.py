@@ -21,6 +21,8 @@ from labeling import sync
 from labeling.connection import Connection
 from labeling.queues import Shelf
 
+MOST_ANSWERS = 20
+
 
 def send(
     project: Project,
@@ -29,6 +31,7 @@ def send(
     shelf: Shelf,
     names: Sequence[str] = (),
     count: int = 50,
+    answers: int = 1,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Sends unlabeled images to people, or goes on with what was interrupted.
@@ -39,6 +42,7 @@ def send(
         shelf: where Label Studio reads images from.
         names: of the images; drawn at random if empty, one of each group of near-duplicates.
         count: how many to draw.
+        answers: how many people draw the boxes of each image.
         report: told how many are there.
 
     Returns:
@@ -56,7 +60,7 @@ def send(
     with project.catalog.write() as writing:
         latest = rounds.latest(writing, project.id)
         if latest is None or latest.state != "running":
-            latest = _plan(writing, project, names, count)
+            latest = _plan(writing, project, names, count, answers)
     sync.offer(project, connection, latest, shelf=shelf, report=report)
     with project.catalog.write() as writing:
         rounds.finish(writing, latest.id, "waiting")
@@ -64,7 +68,11 @@ def send(
     return {"round": latest.number, "sent": sent}
 
 
-def _plan(writing: Catalog, project: Project, names: Sequence[str], count: int) -> RoundRecord:
+def _plan(
+    writing: Catalog, project: Project, names: Sequence[str], count: int, answers: int
+) -> RoundRecord:
+    if not 1 <= answers <= MOST_ANSWERS:
+        raise InputError(f"--answers {answers} must be from 1 to {MOST_ANSWERS}.")
     waiting = set(rounds.waiting(writing, project.id))
     chosen = (
         _named(writing, project, names, waiting)
@@ -72,11 +80,11 @@ def _plan(writing: Catalog, project: Project, names: Sequence[str], count: int) 
         else _drawn(writing, project, count, waiting)
     )
     settings = {
-        "asked": {"budget": len(chosen)},
+        "asked": {"budget": len(chosen), "answers": answers},
         "version": annotations.newest_version(writing, project.id),
     }
     made = rounds.start(writing, project.id, settings)
-    rows = [LedgerRow(key, "batch", rank) for rank, key in enumerate(chosen)]
+    rows = [LedgerRow(key, "batch", rank, answers=answers) for rank, key in enumerate(chosen)]
     rounds.plan(writing, project.id, made.id, rows)
     facts = {
         "strategy": "by name" if names else "random",

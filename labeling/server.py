@@ -6,7 +6,8 @@ Everything lives in one folder of the workspace::
         credentials.json    e-mail, password and token, mode 0600, made at the first start
         server.json         address and process of the running server, no secrets
         served/<name>       links to folders of images, the only files that it may show
-        label_studio.sqlite3, media/ ...    its own data
+        label_studio.sqlite3    its own data, unless that is in PostgreSQL
+        media/ ...          files of its own
 
 The server is run, never imported.
 """
@@ -26,11 +27,13 @@ from urllib.parse import urlsplit
 import psutil
 
 from curation.errors import InputError, LabelStudioError, LabelStudioRefused, LabelStudioUnreachable
-from labeling import connection, process, transport
+from labeling import connection, databases, process, transport
 
 logger = logging.getLogger(__name__)
 
 EMAIL = "labelloop@localhost"
+CREDENTIALS = "credentials.json"
+SQLITE = "label_studio.sqlite3"
 START_SECONDS = 240.0
 
 
@@ -94,6 +97,9 @@ class Server:
                 self._handle.wait(timeout=grace_seconds if number == signal.SIGINT else 3.0)
             if not self.alive():
                 break
+        for left in _left_behind(self.address.pid):
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
         (self.folder / "server.json").unlink(missing_ok=True)
 
 
@@ -116,7 +122,8 @@ def start(
         host: the interface it listens on.
         public_url: the address under which people reach it through a proxy, for example
             ``https://labels.example.org``. The proxy must pass the ``Host`` header on.
-        database_url: reserved for PostgreSQL.
+        database_url: of a PostgreSQL database of its own, in which it keeps its data then, served
+            by gunicorn. An SQLite file in `folder` otherwise.
         start_seconds: how long the first answer may take; a first start migrates for up to a
             minute.
 
@@ -124,8 +131,7 @@ def start(
         InputError: the port is taken, or an argument cannot be used.
         LabelStudioError: it ended, did not become healthy in time, or another server answered.
     """
-    if database_url is not None:
-        raise InputError("The managed Label Studio runs on SQLite only. Leave the database out.")
+    database = None if database_url is None else databases.parsed(database_url)
     public_url = _checked_public_url(public_url)
     folder = folder.resolve()  # what is served must lie below it by its name
     found = attach(folder)
@@ -144,8 +150,10 @@ def start(
         password=credentials.password,
         token=credentials.token,
         public_url=public_url,
+        database=database,
     )
-    child = process.launch(folder, host=host, port=chosen, settings=settings, log=log)
+    command = process.command(host=host, port=chosen, database=database)
+    child = process.launch(folder, command=command, settings=settings, log=log)
     url = f"http://{_reachable(host)}:{chosen}"
     server = Server(folder, ServerAddress(url, child.pid, public_url or url), child)
     try:
@@ -191,7 +199,7 @@ def credentials_in(folder: Path) -> Credentials:
     Raises:
         LabelStudioError: there is none, or it cannot be read.
     """
-    path = folder / "credentials.json"
+    path = folder / CREDENTIALS
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return Credentials(
@@ -264,6 +272,22 @@ def _alive(handle: psutil.Process) -> bool:
         return False
 
 
+def _left_behind(pid: int) -> list[psutil.Process]:
+    """What a server that has ended started, and that has not ended with it.
+
+    The server leads a session of its own, and the system gives its number to nobody else for as
+    long as there is anything left of that session.
+    """
+    if psutil.pid_exists(pid):
+        return []
+    found = []
+    for one in psutil.process_iter():
+        with suppress(OSError, psutil.Error):
+            if os.getsid(one.pid) == pid:
+                found.append(one)
+    return found
+
+
 def _checked_public_url(public_url: str | None) -> str | None:
     if public_url is None:
         return None
@@ -280,11 +304,11 @@ def _reachable(host: str) -> str:
 
 
 def _made_credentials(folder: Path) -> Credentials:
-    if (folder / "credentials.json").exists():
+    if (folder / CREDENTIALS).exists():
         return credentials_in(folder)
     made = Credentials(EMAIL, secrets.token_urlsafe(18), secrets.token_hex(20))
     _write_json(
-        folder / "credentials.json",
+        folder / CREDENTIALS,
         {"email": made.email, "password": made.password, "token": made.token},
     )
     return made

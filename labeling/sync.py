@@ -3,21 +3,37 @@
 The catalog is the truth. Offering can be repeated at any point, and so can pulling.
 """
 
-from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from curation.catalog import annotations, remote, rounds
 from curation.catalog import images as image_rows
 from curation.catalog.remote import RemoteQueue
+from curation.catalog.rounds import Sent
 from curation.progress import Report, silent
-from curation.records import LedgerRow, RoundRecord
+from curation.records import LedgerRow, Queue, RoundRecord
 from curation.workspace import Project
-from labeling import answers, corrections, interfaces, push, queues, tasks
+from labeling import (
+    answers,
+    backups,
+    corrections,
+    golds,
+    interfaces,
+    opinions,
+    overlap,
+    ownership,
+    prelabels,
+    push,
+    queues,
+    tasks,
+)
 from labeling.connection import Connection
 from labeling.push import Parcel
 from labeling.queues import Shelf
 
 SECOND_ANSWERS = 5  # every fifth image of the reserve, at random
+SENT_TO: tuple[Queue, ...] = ("reserve", "batch")
 
 
 def model_version(round: RoundRecord) -> str:
@@ -42,16 +58,16 @@ def offer(
             call.
     """
     corrections.withdraw(project, connection)
-    with project.catalog.read() as reading:
-        reserve_rows = rounds.ledger(reading, round.id, queue="reserve")
-        batch_rows = rounds.ledger(reading, round.id, queue="batch")
-    if reserve_rows:
-        queue = queues.ensure(project, connection, "reserve")
-        _push(project, connection, queue, round, reserve_rows, shelf=shelf, report=report)
-    if batch_rows:
-        queue = queues.ensure(project, connection, "batch")
-        _push(project, connection, queue, round, batch_rows, shelf=shelf, report=report)
-        push.put_in_order(connection, queue, model_version(round))
+    for name in SENT_TO:
+        with project.catalog.read() as reading:
+            sent = rounds.sent(reading, round.id, name)
+        if not len(sent.ids):
+            continue
+        queue = queues.ensure(project, connection, name)
+        _push(project, connection, queue, round, sent, shelf=shelf, report=report)
+        if name == "batch":
+            push.put_in_order(connection, queue, model_version(round))
+    opinions.send(project, connection, shelf=shelf, report=report)
 
 
 def _push(
@@ -59,7 +75,7 @@ def _push(
     connection: Connection,
     queue: RemoteQueue,
     round: RoundRecord,
-    rows: Sequence[LedgerRow],
+    sent: Sent,
     *,
     shelf: Shelf,
     report: Report,
@@ -69,37 +85,41 @@ def _push(
 
     Args:
         size: how many images the round sent in all, which the ranks are places among; as many as
-            there are rows if 0.
+            there are in `sent` if 0.
 
     Returns:
         How many tasks were made.
     """
-    parcels = [
-        Parcel(
-            row.image_id,
-            pushed=row.pushed,
-            prediction=_prediction(project, round, queue, row, size or len(rows)),
-        )
-        for row in rows
-    ]
+
+    def wrap(image_ids: list[int]) -> list[Parcel]:
+        with project.catalog.read() as reading:
+            rows = rounds.ledger(reading, round.id, queue=queue.queue, image_ids=image_ids)
+        return [
+            Parcel(row.image_id, _prediction(project, round, queue, row, size or len(sent.ids)))
+            for row in rows
+        ]
 
     def done(there: dict[int, int]) -> None:
-        if queue.queue == "reserve":
-            twice = _answered_twice(project, list(there))
-            connection.set_overlap([there[key] for key in twice], answers=2)
+        overlap.put(project, connection, queue, _answers(project, round, queue, there))
         with project.catalog.write() as writing:
             rounds.mark_pushed(writing, round.id, list(there))
 
-    return push.send(project, connection, queue, parcels, shelf=shelf, done=done, report=report)
+    return push.send(project, connection, queue, sent, wrap, shelf=shelf, done=done, report=report)
 
 
 def _prediction(
     project: Project, round: RoundRecord, queue: RemoteQueue, row: LedgerRow, size: int
 ) -> dict[str, Any] | None:
-    """The pre-label that also gives an image its place; the reserve's queue has none at all."""
+    """The pre-label that also gives an image its place; the reserve's queue has none at all.
+
+    One that is held back gives the place and shows nothing.
+    """
     if queue.queue == "reserve":
         return None
-    hint = () if row.prelabel_class_id is None else (row.prelabel_class_id,)
+    held_back = prelabels.is_held_back(
+        project.record.seed, row.image_id, share=prelabels.share_of(round)
+    )
+    hint = () if row.prelabel_class_id is None or held_back else (row.prelabel_class_id,)
     return tasks.prediction(
         project.record.class_names(hint),
         confidence=row.prelabel_confidence,
@@ -110,6 +130,25 @@ def _prediction(
     )
 
 
+def _answers(
+    project: Project, round: RoundRecord, queue: RemoteQueue, there: dict[int, int]
+) -> dict[int, tuple[int, int]]:
+    """Image id and number of answers by task id, of those that are to get more than one."""
+    ids = list(there)
+    with project.catalog.read() as reading:
+        rows = rounds.ledger(reading, round.id, queue=queue.queue, image_ids=ids)
+        before = remote.overlaps(reading, queue.id, ids)
+    wanted = {row.image_id: row.answers for row in rows}
+    if queue.queue == "reserve":
+        for image_id in _answered_twice(project, ids):
+            wanted[image_id] = max(2, wanted[image_id])
+    return {
+        there[image_id]: (image_id, most)
+        for image_id, count in wanted.items()
+        if (most := max(count, before.get(image_id, 1))) > 1
+    }
+
+
 def _answered_twice(project: Project, image_ids: list[int]) -> list[int]:
     with project.catalog.read() as reading:
         draws = image_rows.draws(reading, image_ids)
@@ -117,18 +156,55 @@ def _answered_twice(project: Project, image_ids: list[int]) -> list[int]:
     return [key for key in image_ids if (draws[key] >> 1) % SECOND_ANSWERS == 0]
 
 
-def pull(project: Project, connection: Connection, *, report: Report = silent) -> dict[str, int]:
+def pull(project: Project, connection: Connection, *, report: Report = silent) -> dict[str, Any]:
     """Brings every answer given since the last pull into the catalog, and the labels up to it.
 
+    Where what was said leaves an image open, one person more is asked.
+
     Returns:
-        images: how many images have changed answers; annotations: how many answers stand now.
+        images: how many images have changed answers; annotations: how many answers stand now;
+        asked_again: how many images go to more people; paused: the names of annotators who were
+        paused for what they said to gold questions; each only where it is so;
+        kept_after_restore: only where Label Studio's database was brought back from a backup, how
+        many answers it has lost that are kept here.
     """
     changed: set[int] = set()
-    for queue in queues.find(project, connection).values():
+    kept = 0
+    for found in queues.find(project, connection).values():
+        queue, lost = backups.mend(project, connection, found)
+        kept += lost
+        if lost:
+            with project.catalog.write() as writing:
+                remote.forget_overlaps(writing, queue.id)
         changed |= answers.pull(project, connection, queue, report=report)
+    asked: dict[str, Any] = {}
+    if changed or kept:
+        asked = ask_again(project, connection, among=None if kept else changed)
     with project.catalog.read() as reading:
         standing = annotations.count(reading, project.id)
-    return {"images": len(changed), "annotations": standing}
+    result = {"images": len(changed), "annotations": standing, **asked}
+    return result | {"kept_after_restore": kept} if kept else result
+
+
+def ask_again(
+    project: Project, connection: Connection, *, among: set[int] | None = None
+) -> dict[str, Any]:
+    """Follows from the answers as they stand: who is paused, and what more people are asked.
+
+    Args:
+        project: whose answers.
+        connection: to where.
+        among: only these images, which is faster; all if none are given.
+
+    Returns:
+        asked_again, paused: as `pull` does.
+    """
+    paused = golds.pause_who_errs(project, connection)
+    if among is not None:
+        among = among.union(golds.under_asked(project), *paused.values())
+    asked = overlap.bring_up_to_date(project, connection, among=among)
+    found: dict[str, Any] = {"asked_again": asked} if asked else {}
+    return found | ({"paused": list(paused)} if paused else {})
 
 
 def sweep(project: Project, connection: Connection) -> int:
@@ -156,6 +232,16 @@ def sweep(project: Project, connection: Connection) -> int:
     return gone
 
 
+def take_over(project: Project, connection: Connection) -> int:
+    """Goes on with the projects that another copy of this workspace keeps, which stops by itself.
+
+    Returns:
+        How many were another copy's.
+    """
+    theirs = [connection.project(queue.remote_id) for queue in queues.bound(project)]
+    return sum(ownership.take_over(project, connection, there) for there in theirs)
+
+
 def rebuild(
     project: Project, connection: Connection, *, shelf: Shelf, report: Report = silent
 ) -> dict[str, int]:
@@ -174,6 +260,8 @@ def rebuild(
     for queue in queues.find(project, connection).values():
         again = corrections.send if queue.queue == "correction" else _send_again
         sent += again(project, connection, queue, shelf=shelf, report=report)
+    opinions.send(project, connection, shelf=shelf, report=report)
+    ask_again(project, connection)
     return {"projects": len(gone), "images": sent}
 
 
@@ -182,23 +270,20 @@ def _send_again(
 ) -> int:
     with project.catalog.read() as reading:
         ended = [one for one in rounds.every(reading, project.id) if one.state != "running"]
-        ledgers = {one.number: rounds.ledger(reading, one.id, queue=queue.queue) for one in ended}
-    newest = {row.image_id: number for number, rows in ledgers.items() for row in rows}
-    sent = 0
-    for round in ended:
-        rows = ledgers[round.number]
-        last = [row for row in rows if newest[row.image_id] == round.number]
-        made = _push(
-            project,
-            connection,
-            queue,
-            round,
-            last,
-            shelf=shelf,
-            report=report,
-            size=len(rows),
+    newest_first: list[tuple[RoundRecord, int, Sent]] = []
+    later = np.array([], dtype=np.int64)
+    for round in reversed(ended):
+        with project.catalog.read() as reading:
+            sent = rounds.sent(reading, round.id, queue.queue)
+        last = ~np.isin(sent.ids, later)
+        newest_first.append((round, len(sent.ids), Sent(sent.ids[last], sent.pushed[last])))
+        later = np.union1d(later, sent.ids)
+    made = 0
+    for round, size, last_sent in reversed(newest_first):
+        again = _push(
+            project, connection, queue, round, last_sent, shelf=shelf, report=report, size=size
         )
-        if made and queue.queue == "batch":
+        if again and queue.queue == "batch":
             push.put_in_order(connection, queue, model_version(round))
-        sent += made
-    return sent
+        made += again
+    return made

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NoReturn
@@ -160,14 +160,15 @@ class Wire:
         path: str,
         doing: str,
         *,
-        content: Mapping[str, Any] | None = None,
+        content: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        project: int | None = None,
     ) -> httpx.Response:
         """Write once."""
         try:
             answer = self.http.request(method, path, json=content)
         except httpx.HTTPError as error:
             raise_transport(error, self.url)
-        check(answer, doing, url=self.url)
+        check(answer, doing, url=self.url, project=project)
         return answer
 
     def delete(self, path: str, doing: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -85,7 +86,7 @@ class Bench:
         self.offer(made)
         return made
 
-    def pull(self) -> dict[str, int]:
+    def pull(self) -> dict[str, Any]:
         return sync.pull(self.project, self.admin)
 
     def answer(
@@ -109,6 +110,16 @@ class Bench:
             rows = annotations.history(reading, image_id)
         names = self.project.record.class_names
         return [(row["state"], names(row["classes"])) for row in rows]
+
+    def name(self, image_id: int) -> str:
+        with self.project.catalog.read() as reading:
+            return image_rows.names_by_id(reading, [image_id])[image_id]
+
+    def next_name(self, person: Connection, queue: Queue = "batch") -> str:
+        """The image that a person is given now."""
+        task = person.next_task(self.queue(queue).remote_id)
+        assert task is not None
+        return str(task.data["name"])
 
     def pool(self) -> set[int]:
         with self.project.catalog.read() as reading:

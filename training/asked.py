@@ -25,6 +25,7 @@ class Asked:
         seed: of all randomness; the project's if None.
         processes: on this machine that train together.
         parents: ids of runs that this one was made from.
+        rules: learn from what the rules in force say as well.
     """
 
     kind: str = "auto"
@@ -33,6 +34,7 @@ class Asked:
     seed: int | None = None
     processes: int = 1
     parents: tuple[str, ...] = ()
+    rules: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """As the run keeps it."""
@@ -43,6 +45,8 @@ class Asked:
             "seed": self.seed,
             "processes": self.processes,
             "parents": list(self.parents),
+            # Runs of before know no such word.
+            **({"rules": True} if self.rules else {}),
         }
 
     def is_of(self, about: Mapping[str, Any]) -> bool:

@@ -81,9 +81,31 @@ def embedded(
     )
 
 
+def with_weak(
+    project: Project, material: Material, facts: dict[str, Any], rows: Embedded
+) -> Embedded:
+    """The same and what machines and rules say of other images, as far as these are embedded."""
+    weak = material.weak
+    if not len(weak):
+        return rows
+    store = store_of(project, facts)
+    held = np.isin(weak.ids, store.ids())
+    return Embedded(
+        np.concatenate([rows.X, store.read(weak.ids[held])]),
+        np.concatenate([rows.y, weak.targets[held]]),
+        np.concatenate([rows.weight, weak.weights[held]]),
+        np.concatenate([rows.groups, weak.groups[held]]),
+    )
+
+
 def photos(project: Project, material: Material) -> "trainer.Rows":
     """The files to learn from; an image counts once more for each copy that the plan asks for."""
-    return of_part(project, material.train, material.train.weights * _repeats(material))
+    part, weight = material.train, material.train.weights * _repeats(material)
+    if len(material.weak):
+        weak = material.weak
+        more = Part(weak.ids, weak.targets, weak.groups, weak.weights)
+        part, weight = materials.joined([part, more]), np.concatenate([weight, weak.weights])
+    return of_part(project, part, weight)
 
 
 def of_part(

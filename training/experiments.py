@@ -26,7 +26,7 @@ from curation.errors import (
 )
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training import begun, choices, examples, fitting, model_card, results, runs
+from training import begun, choices, examples, fitting, model_card, results, runs, weighing
 from training import material as materials
 from training.asked import Asked
 from training.finetuning import probe
@@ -130,12 +130,15 @@ def repeat(project: Project, run_id: str, *, report: Report = silent) -> tuple[s
         seed=row["seed"],
         processes=about.get("asked", {}).get("processes", 1),
         parents=(run_id,),
+        rules=about.get("asked", {}).get("rules", False),
     )
     new_id, _ = _begin(project, asked, fresh=False)
     with _held(project, new_id):
         home, old = runs.folder(project, new_id), runs.folder(project, run_id)
         if not (home / runs.FACTS).exists():
-            files.write_bytes(home / runs.ROWS, (old / runs.ROWS).read_bytes())
+            for name in (runs.ROWS, runs.WEAK):
+                if (old / name).exists():
+                    files.write_bytes(home / name, (old / name).read_bytes())
             _write_plan(
                 home,
                 new_id,
@@ -263,7 +266,8 @@ def _prepare(
         _register(project, run_id, facts, settings)
         return material, settings
     prepared = features.prepare(project, report=report)
-    material = materials.freeze(project, home, report=report)
+    material = materials.freeze(project, home, rules=asked.rules, report=report)
+    material = weighing.settle(project, home, material, prepared, report=report)
     report(0, 0, "choose settings")
     chosen = choices.choose(
         project,

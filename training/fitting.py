@@ -82,19 +82,22 @@ def _fit_head(
 ) -> tuple[Head, HeadSettings]:
     """The head, and its settings with the strength that it has."""
     rows = examples.embedded(project, material, facts, report=report)
+    every = examples.with_weak(project, material, facts, rows)
     report(0, 0, "train")
     given: dict[str, Any] = {
         "classes": material.classes,
         "task": material.task,
-        "sample_weight": rows.weight,
         "class_weight": material.class_weight,
     }
     if not settings.search:
-        return fit_head(rows.X, rows.y, settings=settings, **given), settings
+        head = fit_head(every.X, every.y, settings=settings, sample_weight=every.weight, **given)
+        return head, settings
+    # By people's labels alone, since what others say must not judge.
     chosen = strength.choose(
         rows.X,
         rows.y,
         settings=settings,
+        sample_weight=rows.weight,
         groups=rows.groups,
         seed=facts["seed"],
         report=report,
@@ -102,7 +105,15 @@ def _fit_head(
     )
     _log.info("%s", chosen.says)
     settings = replace(settings, strength=chosen.strength)
-    return fit_head(rows.X, rows.y, settings=settings, start=chosen.head, **given), settings
+    head = fit_head(
+        every.X,
+        every.y,
+        settings=settings,
+        start=chosen.head,
+        sample_weight=every.weight,
+        **given,
+    )
+    return head, settings
 
 
 def _fit_mlp(
@@ -116,6 +127,7 @@ def _fit_mlp(
     from training.heads.mlp_training import fit_mlp
 
     rows = examples.embedded(project, material, facts, report=report)
+    rows = examples.with_weak(project, material, facts, rows)
     validation = material.validation
     held = (
         examples.store_of(project, facts).read(validation.ids.tolist()) if len(validation) else None

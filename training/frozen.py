@@ -16,7 +16,7 @@ from curation.errors import RoundError
 from curation.records import LabelRow
 from curation.workspace import Project
 
-Part = Literal["train", "calibration", "holdout", "known"]
+Part = Literal["train", "calibration", "holdout", "machine", "known"]
 
 NAME = "labels.json"
 
@@ -30,6 +30,7 @@ class Frozen:
         train: of groups without a reserve member.
         calibration, holdout: confirmed by people, in the settled prefix of the reserve's order.
         known: all of them, these and others: what need not be chosen again.
+        machine: given by machines and accepted, to learn from and never to judge by.
     """
 
     version: int
@@ -37,6 +38,7 @@ class Frozen:
     calibration: tuple[LabelRow, ...]
     holdout: tuple[LabelRow, ...]
     known: tuple[LabelRow, ...]
+    machine: tuple[LabelRow, ...] = ()
 
 
 def take(project: Project) -> Frozen:
@@ -45,6 +47,7 @@ def take(project: Project) -> Frozen:
         version = annotations.newest_version(connection, project.id)
         known = labels.every(connection, project.id)
         train = labels.for_training(connection, project.id)
+        machine = labels.of_machines(connection, project.id)
         settled = reserve.settled_prefix(reserve.rows(connection, project.id))
     by_id = {row.image_id: row for row in known}
     # An imported label of the reserve counts once people have confirmed it, not because somebody
@@ -60,6 +63,7 @@ def take(project: Project) -> Frozen:
         calibration=tuple(row for half, row in halves if half == "calibration"),
         holdout=tuple(row for half, row in halves if half == "holdout"),
         known=tuple(known),
+        machine=tuple(machine),
     )
 
 
@@ -68,6 +72,7 @@ def save(folder: Path, frozen: Frozen) -> None:
     part_of: dict[int, Part] = {row.image_id: "train" for row in frozen.train}
     part_of |= {row.image_id: "calibration" for row in frozen.calibration}
     part_of |= {row.image_id: "holdout" for row in frozen.holdout}
+    part_of |= {row.image_id: "machine" for row in frozen.machine}
     content = {
         "version": frozen.version,
         "columns": [*LabelRow.__dataclass_fields__, "part"],
@@ -102,4 +107,5 @@ def load(folder: Path) -> Frozen:
         calibration=tuple(row for row, part in rows if part == "calibration"),
         holdout=tuple(row for row, part in rows if part == "holdout"),
         known=tuple(row for row, _ in rows),
+        machine=tuple(row for row, part in rows if part == "machine"),
     )

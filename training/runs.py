@@ -3,6 +3,7 @@
 runs/<run>/run.json            what it was trained on, with what, by which code
 runs/<run>/settings.json
 runs/<run>/rows.parquet        the images it learned from and was judged by (see `material`)
+runs/<run>/weak.parquet        what machines and rules said of other images, where there is any
 runs/<run>/metrics.jsonl       a line for each epoch
 runs/<run>/tensorboard/        the same for TensorBoard
 runs/<run>/model.safetensors   the weights; a round's head is in head.safetensors
@@ -28,7 +29,7 @@ from curation.workspace import Project
 from training.heads.head import Head
 
 PACKAGES = ("labelloop", "numpy", "scipy", "torch", "timm", "albumentations", "openvino")
-MODEL, HEAD, FACTS, SETTINGS, METRICS, EPOCHS, ROWS = (
+MODEL, HEAD, FACTS, SETTINGS, METRICS, EPOCHS, ROWS, WEAK = (
     "model.safetensors",
     "head.safetensors",
     "run.json",
@@ -36,8 +37,9 @@ MODEL, HEAD, FACTS, SETTINGS, METRICS, EPOCHS, ROWS = (
     "metrics.json",
     "metrics.jsonl",
     "rows.parquet",
+    "weak.parquet",
 )
-_KEPT = (MODEL, HEAD, SETTINGS, METRICS, EPOCHS, ROWS)
+_KEPT = (MODEL, HEAD, SETTINGS, METRICS, EPOCHS, ROWS, WEAK)
 """The files whose hashes are kept in the catalog."""
 
 

@@ -272,12 +272,14 @@ def check_permissions(workspace: Workspace) -> Check:
 def check_label_studio(workspace: Workspace) -> Check:
     """Whether the existing Label Studio that the workspace uses, if any, answers to our token."""
     from labeling import connection
-    from ui.servers import external
+    from ui.servers import database, external
 
     try:
         found = external.remembered(workspace)
         if found is None:
-            return Check("Label Studio", True, "Our own, started by `labelloop up`.")
+            where = database.describe(workspace)["label_studio"]
+            says = f"Our own, started by `labelloop up`; its data is in {where}."
+            return Check("Label Studio", True, says)
         with connection.connect(found.url, found.token) as opened:
             release = opened.require_supported()
     except LabelloopError as error:

@@ -4,7 +4,7 @@ Functions return what the command line prints with `--json`, as those of `ui/wir
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation.catalog import annotations
 from curation.errors import NotFound
@@ -12,14 +12,20 @@ from curation.intervals import Figure, median_ranks, unknown, wilson
 from curation.workspace import Project
 from labeling import peers
 
+if TYPE_CHECKING:
+    from labeling.golds import Judged
+
 
 def list_people(project: Project) -> dict[str, Any]:
     """Everybody with counts and figures, busiest first; see `labelloop annotators list`."""
+    from labeling import golds as questions
+
     with project.catalog.read() as connection:
         rows = annotations.list_annotators(connection, project.id)
         seconds = {
             name: _median(values) for name, values in annotations.seconds(connection, project.id)
         }
+        gold = questions.judged(project)
         same = peers.agreeing(
             annotations.co_answered(connection, project.id),
             single=project.record.task == "single-label",
@@ -31,6 +37,7 @@ def list_people(project: Project) -> dict[str, Any]:
                 "seconds": seconds.get(row["name"]) or _median(()),
                 "agreement": _share(*same.get(row["name"], (0, 0))),
                 "acceptance": _share(row["prelabels_accepted"], row["prelabels_shown"]),
+                **_gold(gold.get(row["name"])),
             }
             for row in rows
         ]
@@ -57,6 +64,13 @@ def show_person(project: Project, name: str) -> dict[str, Any]:
             for class_id, name in zip(record.class_ids, record.classes, strict=True)
         },
     }
+
+
+def _gold(judged: "Judged | None") -> dict[str, Any]:
+    """How somebody does in gold questions, and what that says of them."""
+    if judged is None:
+        return {"gold": _share(0, 0), "gold_verdict": "too few"}
+    return {"gold": _share(judged.right, judged.n), "gold_verdict": judged.verdict}
 
 
 def _share(hits: int, n: int) -> dict[str, Any]:

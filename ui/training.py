@@ -25,6 +25,7 @@ def train(
     minutes: float | None = None,
     seed: int | None = None,
     processes: int = 1,
+    rules: bool = False,
     fresh: bool | str = False,
     report: Report = silent,
 ) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def train(
     """
     from training import experiments
 
-    asked = _asked(kind, settings, minutes, seed, processes)
+    asked = _asked(kind, settings, minutes, seed, processes, rules=rules)
     return show(project, experiments.train(project, asked, fresh=fresh, report=report))
 
 
@@ -54,13 +55,14 @@ def prepare(
     minutes: float | None = None,
     seed: int | None = None,
     processes: int = 1,
+    rules: bool = False,
     fresh: bool | str = False,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Writes what a training learns from and how, for several machines to fit."""
     from training import experiments
 
-    asked = _asked(kind, settings, minutes, seed, processes)
+    asked = _asked(kind, settings, minutes, seed, processes, rules=rules)
     run_id = experiments.prepare(project, asked, fresh=fresh, report=report)
     command = ("torchrun", "-m", "training.worker", str(project.workspace.path))
     return {
@@ -75,6 +77,8 @@ def _asked(
     minutes: float | None,
     seed: int | None,
     processes: int,
+    *,
+    rules: bool,
 ) -> "Asked":
     from training.asked import Asked
 
@@ -82,7 +86,14 @@ def _asked(
     named = given.pop("kind", kind)
     if kind not in {"auto", named}:
         raise InputError(f"--kind {kind} does not fit settings of kind {named!r}.")
-    return Asked(kind=named, settings=given, minutes=minutes, seed=seed, processes=processes)
+    return Asked(
+        kind=named,
+        settings=given,
+        minutes=minutes,
+        seed=seed,
+        processes=processes,
+        rules=rules,
+    )
 
 
 def show(project: Project, run_id: str) -> dict[str, Any]:

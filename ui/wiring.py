@@ -18,12 +18,13 @@ from curation.catalog import (
     labels,
     projects,
     remote,
+    remote_answers,
     reserve,
     rounds,
 )
 from curation.catalog import images as image_rows
 from curation.catalog import pool as pool_rows
-from curation.errors import InputError, LabelStudioUnreachable, NotFound
+from curation.errors import InputError, LabelStudioUnreachable
 from curation.progress import Report, silent
 from curation.records import RoundRecord, Target, Task
 from curation.sources import LabelsFrom, Plan
@@ -222,6 +223,8 @@ def embed(project: Project, *, backbone: str = "", report: Report = silent) -> d
 
 def status(project: Project) -> dict[str, Any]:
     """Where the project stands."""
+    from ui.servers import database
+
     with project.catalog.read() as connection:
         states = image_rows.count_by_state(connection, project.id)
         kept = reserve.progress(connection, project.id)
@@ -232,6 +235,7 @@ def status(project: Project) -> dict[str, Any]:
             "missing": states.get("missing", 0) + states.get("changed", 0),
             "labeled": labels.count(connection, project.id),
             "propagated": labels.count_propagated(connection, project.id),
+            "machine": labels.count_of_origin(connection, project.id, labels.MACHINE),
             "pool": pool_rows.count(connection, project.id),
             "reserve": kept.images,
         }
@@ -244,6 +248,7 @@ def status(project: Project) -> dict[str, Any]:
         "workspace": str(project.workspace.path),
         "project": project.record.name,
         "task": project.record.task,
+        "databases": database.describe(project.workspace),
         "images": counts,
         "classes": classes,
         "reserve": {
@@ -314,6 +319,7 @@ def round_summary(record: RoundRecord) -> dict[str, Any]:
         "selected": found.get("selected", 0),
         "control": found.get("control", 0),
         "carried": found.get("carried", 0),
+        "golds": found.get("golds", 0),
         "metrics": found.get("metrics", {}),
         "gain": found.get("gain", {}),
         "forecast": found.get("forecast", {}),
@@ -329,13 +335,21 @@ def run_round(
     strategy: str = "auto",
     budget: int = 50,
     reserve: int = 150,
+    unaided_share: float = 0.1,
+    answers: int = 1,
     report: Report = silent,
 ) -> dict[str, Any]:
     """Runs the next round with Label Studio's people, or goes on with the interrupted one."""
     from training.rounds import active_loop
 
     begun = time.monotonic()
-    settings = active_loop.RoundSettings(strategy=strategy, budget=budget, reserve=reserve)
+    settings = active_loop.RoundSettings(
+        strategy=strategy,
+        budget=budget,
+        reserve=reserve,
+        unaided_share=unaided_share,
+        answers=answers,
+    )
     with people(project) as annotator:
         record = active_loop.run(project, settings, annotator, report=report)
     return {**show_round(project, record.number), "seconds_total": time.monotonic() - begun}
@@ -381,15 +395,19 @@ class LabelStudioPeople:
         connection, shelf = self.connected()
         sync.offer(self.project, connection, round, shelf=shelf, report=report)
 
-    def collect(self, report: Report) -> dict[str, int]:
+    def collect(self, report: Report) -> dict[str, Any]:
         """Pulls all answers, and notices tasks that were deleted there."""
-        from labeling import sync
+        from labeling import consensus, sync
 
         if not _has_queue(self.project):
             return {"images": 0, "annotations": 0}
         connection, _ = self.connected()
         found = sync.pull(self.project, connection, report=report)
-        return {**found, "tasks_gone": sync.sweep(self.project, connection)}
+        consensus.relearn_if_grown(self.project, report=report)
+        gone = sync.sweep(self.project, connection)
+        # Also what a pull that was cut short left undone.
+        sync.ask_again(self.project, connection)
+        return {**found, "tasks_gone": gone}
 
     def close(self) -> None:
         """Gives the connection back."""
@@ -456,14 +474,23 @@ def label_studio_of(workspace: Workspace) -> LabelStudio:
     return LabelStudio(address.url, address.public_url, credentials.token, folder, None)
 
 
-def pull(project: Project, *, report: Report = silent) -> dict[str, Any]:
-    """Brings in what people have answered since the last time."""
+def pull(project: Project, *, thoroughly: bool = False, report: Report = silent) -> dict[str, Any]:
+    """Brings in what people have answered since the last time.
+
+    Args:
+        project: whose answers.
+        thoroughly: look at what more people are to be asked also where nothing has changed.
+        report: told of the progress.
+    """
     from labeling import sync
 
     if not _has_queue(project):
         return {"images": 0, "annotations": 0}
     with label_studio_of(project.workspace).connect() as connection:
-        return {**sync.pull(project, connection, report=report)}
+        found = sync.pull(project, connection, report=report)
+        if thoroughly and not found["images"]:
+            found |= sync.ask_again(project, connection)
+        return found
 
 
 def adopt(
@@ -484,7 +511,12 @@ def adopt(
 
 
 def send(
-    project: Project, images: Sequence[str] = (), *, count: int = 50, report: Report = silent
+    project: Project,
+    images: Sequence[str] = (),
+    *,
+    count: int = 50,
+    answers: int = 1,
+    report: Report = silent,
 ) -> dict[str, Any]:
     """Sends images of boxes to people: those of these names, or as many at random."""
     from labeling import sending
@@ -492,7 +524,13 @@ def send(
     with people(project) as annotator:
         connection, shelf = annotator.connected()
         return sending.send(
-            project, connection, shelf=shelf, names=images, count=count, report=report
+            project,
+            connection,
+            shelf=shelf,
+            names=images,
+            count=count,
+            answers=answers,
+            report=report,
         )
 
 
@@ -503,6 +541,14 @@ def rebuild(project: Project, *, report: Report = silent) -> dict[str, Any]:
     with people(project) as annotator:
         connection, shelf = annotator.connected()
         return {**sync.rebuild(project, connection, shelf=shelf, report=report)}
+
+
+def take_over(project: Project) -> dict[str, Any]:
+    """Goes on with Label Studio's projects where another copy of this workspace went on before."""
+    from labeling import sync
+
+    with label_studio_of(project.workspace).connect() as connection:
+        return {"projects": sync.take_over(project, connection)}
 
 
 def queue_links(project: Project) -> list[dict[str, Any]]:
@@ -526,6 +572,9 @@ def queue_links(project: Project) -> list[dict[str, Any]]:
 
 def label_status(project: Project) -> dict[str, Any]:
     """What waits for people, and what each of them has done."""
+    from labeling import overlap
+    from ui import asking
+
     with project.catalog.read() as connection:
         waiting = {
             queue: remote.count_waiting(connection, project.id, queue)
@@ -533,7 +582,15 @@ def label_status(project: Project) -> dict[str, Any]:
         }
         people_found = annotations.list_annotators(connection, project.id)
         standing = annotations.count(connection, project.id)
-    return {"waiting": waiting, "annotations": standing, "annotators": people_found}
+        doubles = remote_answers.doubles(connection, project.id)
+    return {
+        "waiting": waiting,
+        "second_opinions": overlap.standing(project),
+        "golds": asking.judged(project),
+        "annotations": standing,
+        "doubles": doubles,
+        "annotators": people_found,
+    }
 
 
 def add_annotator(project: Project, name: str) -> dict[str, Any]:
@@ -544,25 +601,3 @@ def add_annotator(project: Project, name: str) -> dict[str, Any]:
     with project.catalog.write() as connection_:
         annotations.add_annotator(connection_, project.id, name)
     return {"annotator": name, "invitation": link}
-
-
-def disable_annotator(project: Project, name: str) -> dict[str, Any]:
-    """Takes an annotator's access away; what they answered stays."""
-    with project.catalog.read() as reading:
-        found = {row["name"]: row for row in annotations.list_annotators(reading, project.id)}
-    if name not in found:
-        raise NotFound(f"No annotator {name!r}. There are: {', '.join(found) or 'none yet'}.")
-    if found[name]["kind"] == "person":
-        from labeling import people as accounts
-
-        with label_studio_of(project.workspace).connect() as connection:
-            user_ids = [found[name]["remote_user_id"]]
-            if user_ids == [None]:
-                # Who has not answered anything yet is known by the account's name only.
-                users = connection.users()
-                user_ids = [user.id for user in users if accounts.match(user, [name])]
-            for user_id in user_ids:
-                connection.disable_annotator(user_id)
-    with project.catalog.write() as writing:
-        annotations.set_annotator_state(writing, project.id, name, "disabled")
-    return {"annotator": name, "state": "disabled"}

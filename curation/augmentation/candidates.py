@@ -55,6 +55,8 @@ def find(project: Project) -> Candidates:
     left_out = Counter(
         "labeled as a copy of another image"
         if row.origin == labels.PROPAGATED
+        else "labeled by a machine"
+        if row.origin == labels.MACHINE
         else "in the reserve or held out by the split, or a copy of such an image"
         for row in known
         if row.image_id not in usable

@@ -118,7 +118,8 @@ def gather(
 ) -> Evidence:
     """Reads what is needed, and trains the models that judge; embeds images where that is missing.
 
-    Labels that were propagated from copies are left out: one answer counts once.
+    Labels that were propagated from copies or given by machines are left out: one answer counts
+    once.
 
     Args:
         project: whose images they are.
@@ -132,7 +133,9 @@ def gather(
     with project.catalog.read() as connection:
         read = labels.for_training if training_only else labels.every
         rows = {
-            row.image_id: row for row in read(connection, project.id) if row.origin != "propagated"
+            row.image_id: row
+            for row in read(connection, project.id)
+            if row.origin not in labels.NOBODYS
         }
     modelled = len(rows) >= FEWEST_LABELS
     if modelled:

@@ -187,6 +187,7 @@ _ORIGINS = {
     "people": "answered by people",
     "import": "imported, not confirmed by people",
     "propagated": "taken over from a copy of the image",
+    "machine": "given by a model or by words, accepted in bulk, not looked at one by one",
 }
 
 

@@ -87,10 +87,17 @@ def get(connection: Connection, project_id: int, act_id: int) -> Act:
 
 
 def latest(
-    connection: Connection, project_id: int, *, undone: bool | None = None, most: int = 100
+    connection: Connection,
+    project_id: int,
+    *,
+    undone: bool | None = None,
+    kind: Kind | None = None,
+    most: int = 100,
 ) -> list[Act]:
-    """The newest acts, newest first: all, or those (not) undone."""
+    """The newest acts, newest first: all, or those (not) undone, or of a kind."""
     query = select(*_FIELDS).where(acts.c.project_id == project_id)
+    if kind is not None:
+        query = query.where(acts.c.kind == kind)
     if undone is not None:
         query = query.where(acts.c.undone == undone)
     rows = connection.execute(query.order_by(acts.c.id.desc()).limit(most))
@@ -210,7 +217,7 @@ def _labeled_groups(
     query = (
         select(images.c.group_id)
         .join(label_rows, label_rows.c.image_id == images.c.id)
-        .where(label_rows.c.project_id == project_id, label_rows.c.origin != labels.PROPAGATED)
+        .where(label_rows.c.project_id == project_id, label_rows.c.origin.not_in(labels.NOBODYS))
         .distinct()
     )
     if image_ids is None:

@@ -1,7 +1,7 @@
 """Annotators and what each of them answered, with every earlier answer kept."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -31,9 +31,12 @@ from curation.catalog.schema import (
     label_classes,
     labels,
 )
+from curation.errors import NotFound
 from curation.records import Box, Queue, RemoteAnswer
 
 IMPORT = "imported labels"
+KNOWN = "known answers"
+"""Whose annotations are the answers to gold questions: nobody's, who has no log-in anywhere."""
 
 
 def add_annotator(
@@ -91,6 +94,7 @@ def annotator_of_user(
 def list_annotators(connection: Connection, project_id: int) -> list[dict[str, Any]]:
     """Each annotator with what they did and the median seconds, busiest first.
 
+    Nobody stands for the answers to gold questions. What was set aside counts as nothing else.
     Answers and skips are those of all queues. Reviews are the answers among them that were given in
     the correction queue; their pre-labels, which are labels in doubt, count neither as shown nor as
     accepted.
@@ -102,6 +106,7 @@ def list_annotators(connection: Connection, project_id: int) -> list[dict[str, A
         "answered": answered,
         "skipped": annotations.c.state == "skipped",
         "unsure": and_(annotations.c.unsure, annotations.c.state.in_(("answered", "unsure"))),
+        "set_aside": annotations.c.state == "aside",
         "reviews": and_(answered, annotations.c.queue == "correction"),
         "prelabels_shown": and_(asked, annotations.c.prelabel != "none"),
         "prelabels_accepted": and_(asked, annotations.c.prelabel == "accepted"),
@@ -125,7 +130,7 @@ def list_annotators(connection: Connection, project_id: int) -> list[dict[str, A
             *(func.coalesce(given.c[name], 0).label(name) for name in counted),
         )
         .outerjoin(given, given.c.annotator_id == annotators.c.id)
-        .where(annotators.c.project_id == project_id)
+        .where(annotators.c.project_id == project_id, annotators.c.name != KNOWN)
         .order_by(func.coalesce(given.c.answered, 0).desc(), annotators.c.id)
     )
     return [
@@ -207,14 +212,54 @@ def names_of_no_person(connection: Connection, project_id: int) -> set[str]:
     return {IMPORT, *connection.scalars(rows)}
 
 
+def id_of(connection: Connection, project_id: int, name: str) -> int:
+    """The id of an annotator.
+
+    Raises:
+        NotFound: nobody bears this name.
+    """
+    found = connection.scalar(
+        select(annotators.c.id).where(
+            annotators.c.project_id == project_id, annotators.c.name == name
+        )
+    )
+    if found is None:
+        raise NotFound(f"No annotator {name!r}. `labelloop annotators list` shows them all.")
+    return int(found)
+
+
 def set_annotator_state(connection: Connection, project_id: int, name: str, state: str) -> bool:
-    """Disables an annotator, or takes one back; false if there is none of that name."""
+    """Makes an annotator active, disabled or paused; false if there is none of that name.
+
+    What they answered is left as it is; see `set_aside` and `bring_back`.
+    """
     result = connection.execute(
         update(annotators)
         .where(annotators.c.project_id == project_id, annotators.c.name == name)
         .values(state=state)
     )
     return bool(result.rowcount)
+
+
+def bind_user(connection: Connection, project_id: int, name: str, remote_user_id: int) -> None:
+    """Remembers the log-in of an annotator of whom none was known."""
+    connection.execute(
+        update(annotators)
+        .where(
+            annotators.c.project_id == project_id,
+            annotators.c.name == name,
+            annotators.c.remote_user_id.is_(None),
+        )
+        .values(remote_user_id=remote_user_id)
+    )
+
+
+def judge_anew(connection: Connection, annotator_id: int) -> None:
+    """Forgives a person the answers to gold questions that they gave so far."""
+    newest = select(func.coalesce(func.max(annotations.c.id), 0)).scalar_subquery()
+    connection.execute(
+        update(annotators).where(annotators.c.id == annotator_id).values(judged_after=newest)
+    )
 
 
 def as_rows(boxes: Sequence[Box]) -> list[list[float]]:
@@ -230,6 +275,8 @@ def put_remote(
     annotator_ids: dict[int, int],
 ) -> set[int]:
     """Brings the catalog to what Label Studio says now; the same call twice changes nothing.
+
+    What paused annotators say is set aside at once.
 
     Args:
         annotator_ids: our annotator ids by Label Studio's user ids.
@@ -257,7 +304,7 @@ def put_remote(
             if before is not None and answer.state == "deleted":
                 # What was deleted stays readable.
                 said = {name: before._mapping[name] for name in _SAID} | {"state": "deleted"}
-            if before is not None and said == {name: before._mapping[name] for name in said}:
+            if before is not None and _says_the_same(before, said):
                 continue
             _write(
                 connection,
@@ -276,7 +323,106 @@ def put_remote(
                 },
             )
             changed.add(answer.image_id)
+    for annotator_id in _paused(connection, set(annotator_ids.values())) if changed else ():
+        set_aside(connection, annotator_id, among=changed)
     return changed
+
+
+def _says_the_same(before: Any, said: dict[str, Any]) -> bool:
+    """Whether an annotation says what is stored; what is set aside stays so whatever it was."""
+    stored = {name: before._mapping[name] for name in said}
+    if before.state == "aside" and said["state"] != "deleted":
+        stored["state"] = said["state"]
+    return stored == said
+
+
+def _paused(connection: Connection, annotator_ids: Iterable[int]) -> list[int]:
+    query = select(annotators.c.id).where(
+        annotators.c.id.in_(sorted(annotator_ids)), annotators.c.state == "paused"
+    )
+    return list(connection.scalars(query))
+
+
+def set_aside(
+    connection: Connection, annotator_id: int, *, among: Iterable[int] | None = None
+) -> set[int]:
+    """Takes what a person said out of the count; it stays in the history, and can be brought back.
+
+    Args:
+        annotator_id: whose answers.
+        among: only those to these images; all if none are given.
+
+    Returns:
+        The images concerned.
+    """
+    return _restate(
+        connection, annotator_id, dict.fromkeys(("answered", "unsure", "skipped"), "aside"), among
+    )
+
+
+def bring_back(connection: Connection, annotator_id: int) -> set[int]:
+    """The inverse of `set_aside`: every answer counts as what it was; returns the images."""
+    changed: set[int] = set()
+    newest = (
+        select(func.max(annotation_versions.c.id))
+        .where(
+            annotation_versions.c.annotation_id == annotations.c.id,
+            annotation_versions.c.state != "aside",
+        )
+        .correlate(annotations)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(annotations.c.id, annotation_versions.c.state)
+        .join(annotation_versions, annotation_versions.c.id == newest)
+        .where(annotations.c.annotator_id == annotator_id, annotations.c.state == "aside")
+    ).all()
+    for state in {row.state for row in rows}:
+        ids = [row.id for row in rows if row.state == state]
+        changed |= _restate(connection, annotator_id, {"aside": state}, None, ids=ids)
+    return changed
+
+
+def _restate(
+    connection: Connection,
+    annotator_id: int,
+    states: Mapping[str, str],
+    among: Iterable[int] | None,
+    *,
+    ids: Sequence[int] | None = None,
+) -> set[int]:
+    """Changes states of a person's annotations, each change a version; returns the images."""
+    columns = [annotations.c[name] for name in ("id", "project_id", "image_id", *_SAID)]
+    query = select(*columns).where(
+        annotations.c.annotator_id == annotator_id, annotations.c.state.in_(list(states))
+    )
+    only = None if ids is None else set(ids)
+    images_only = None if among is None else set(among)
+    rows = [
+        row
+        for row in connection.execute(query).all()
+        if (only is None or row.id in only) and (images_only is None or row.image_id in images_only)
+    ]
+    for batch in batched(rows):
+        for state in {states[row.state] for row in batch}:
+            theirs = [row.id for row in batch if states[row.state] == state]
+            connection.execute(
+                update(annotations).where(annotations.c.id.in_(theirs)).values(state=state)
+            )
+        connection.execute(
+            insert(annotation_versions),
+            [
+                {
+                    "project_id": row.project_id,
+                    "annotation_id": row.id,
+                    "image_id": row.image_id,
+                    **{name: row._mapping[name] for name in _SAID},
+                    "state": states[row.state],
+                }
+                for row in batch
+            ],
+        )
+    return {row.image_id for row in rows}
 
 
 def mark_deleted(connection: Connection, project_id: int, remote_ids: Iterable[int]) -> set[int]:
@@ -492,6 +638,12 @@ def votes(connection: Connection, project_id: int) -> Iterator[tuple[int, int, t
     return ((row.image_id, row.id, tuple(row.classes)) for row in rows)
 
 
+def count_votes(connection: Connection, project_id: int) -> int:
+    """How many rows `votes` gives."""
+    rows = _asked(project_id, annotations.c.id).order_by(None).subquery()
+    return connection.scalar(select(func.count()).select_from(rows)) or 0
+
+
 def _asked(project_id: int, *columns: ColumnElement[Any]) -> Select[Any]:
     """These columns of what people said unprompted, oldest first."""
     return (
@@ -665,9 +817,11 @@ def settles() -> ColumnElement[bool]:
 def closes() -> ColumnElement[bool]:
     """Whether nobody is shown this answer's image again, even if it has no label.
 
-    A snapshot that was gone back to may take a label away, and leaves the answer and its task.
+    A snapshot that was gone back to may take a label away, and leaves the answer and its task. Who
+    is unsure leaves a task that others are asked in, so that it need not be chosen once more.
     """
-    return or_(is_skip(), and_(annotations.c.state == "answered", annotations.c.remote_id > 0))
+    looked = annotations.c.state.in_(("answered", "unsure"))
+    return or_(is_skip(), and_(looked, annotations.c.remote_id > 0))
 
 
 def newest_version(connection: Connection, project_id: int) -> int:
@@ -710,7 +864,11 @@ def count(connection: Connection, project_id: int, *, people_only: bool = True) 
         select(func.count())
         .select_from(annotations)
         .join(annotators, annotators.c.id == annotations.c.annotator_id)
-        .where(annotations.c.project_id == project_id, annotations.c.state == "answered")
+        .where(
+            annotations.c.project_id == project_id,
+            annotations.c.state == "answered",
+            annotators.c.name != KNOWN,
+        )
     )
     if people_only:
         query = query.where(annotators.c.kind != "import")

@@ -91,7 +91,7 @@ def put(connection: Connection, project_id: int, answers: Sequence[Answer]) -> S
 
 
 def _says(row: Any, answer: Answer) -> bool:
-    return row.state == "answered" and tuple(row.classes) == answer.classes
+    return row.state in ("answered", "aside") and tuple(row.classes) == answer.classes
 
 
 def _known(connection: Connection, image_ids: Iterable[int]) -> dict[tuple[int, int], Any]:

@@ -261,7 +261,7 @@ def _last_reviews(connection: Connection, project_id: int) -> dict[int, int]:
         .where(
             annotation_rows.c.project_id == project_id,
             annotation_rows.c.queue == "correction",
-            annotation_rows.c.state != "deleted",
+            annotation_rows.c.state.not_in(("deleted", "aside")),
         )
         .group_by(annotation_rows.c.image_id)
     )

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import Subquery
 
 from curation.catalog import pool, splits
-from curation.catalog.labels import PROPAGATED
+from curation.catalog.labels import NOBODYS
 from curation.catalog.schema import image_metadata, images, label_classes, labels, predictions
 
 
@@ -29,7 +29,7 @@ class LabelCount:
     Attributes:
         class_id: none for images that bear no class, as multi-label ones may.
         slice: value of the column that was asked for; empty for none.
-        origin: people, import or propagated.
+        origin: people, import, propagated or machine.
         for_training: whether a model may learn from them: see `labels.for_training`.
         n: how many.
     """
@@ -43,7 +43,9 @@ class LabelCount:
 
 def labeled(connection: Connection, project_id: int, *, column: str = "") -> list[LabelCount]:
     """Labeled images by class, slice and origin; an image of several classes counts in each."""
-    training = and_(labels.c.origin != PROPAGATED, images.c.group_id.not_in(_kept_back(project_id)))
+    training = and_(
+        labels.c.origin.not_in(NOBODYS), images.c.group_id.not_in(_kept_back(project_id))
+    )
     seen = (
         select(
             label_classes.c.class_id,
@@ -87,7 +89,7 @@ def in_slices(connection: Connection, project_id: int, *, column: str) -> dict[s
         .where(
             images.c.project_id == project_id,
             images.c.state == "ok",
-            labels.c.origin != PROPAGATED,
+            labels.c.origin.not_in(NOBODYS),
             images.c.group_id.not_in(_kept_back(project_id)),
         )
         .subquery()

@@ -315,6 +315,31 @@ def stored(connection: Connection, ids: Sequence[int]) -> Iterator[Stored]:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of an image without opening it; 0, empty or none where it was never read."""
+
+    id: int
+    name: str
+    width: int | None
+    height: int | None
+    bytes: int | None
+    format: str | None
+    mode: str | None
+    frames: int | None
+    group_id: int | None
+
+
+def facts_of(connection: Connection, ids: Sequence[int]) -> dict[int, Facts]:
+    """What rules may look at, by image id."""
+    columns = [images.c[name] for name in Facts.__dataclass_fields__]
+    found: dict[int, Facts] = {}
+    for batch in batched(ids):
+        for row in connection.execute(select(*columns).where(images.c.id.in_(batch))):
+            found[row.id] = Facts(*row)
+    return found
+
+
 def draws(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     """The random number of each of these images: see `draw`."""
     found: dict[int, int] = {}
@@ -416,6 +441,12 @@ def metadata_of(connection: Connection, image_id: int) -> dict[str, str]:
         )
     )
     return {row.key: row.value for row in rows}
+
+
+def metadata_keys(connection: Connection, project_id: int) -> set[str]:
+    """The names of all metadata columns."""
+    query = select(image_metadata.c.key).where(image_metadata.c.project_id == project_id)
+    return set(connection.scalars(query.distinct()))
 
 
 def metadata_of_many(connection: Connection, image_ids: Sequence[int]) -> dict[int, dict[str, str]]:

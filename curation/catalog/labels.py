@@ -1,13 +1,14 @@
-"""Labels: what the annotations of an image agree on, or what was propagated from a copy of it.
+"""Labels: what annotations agree on, what was propagated from a copy, what a machine was believed.
 
 A propagated label is nobody's answer: it stands for as long as the answers in its group agree, and
-gives way to every answer to the image itself.
+gives way to every answer to the image itself. So does a machine's, which somebody accepted in bulk:
+it is no evidence of its own, is never in the reserve, and goes to no copy.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, union
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, union
 
 from curation.catalog import splits
 from curation.catalog.bulk import batched
@@ -15,6 +16,9 @@ from curation.catalog.schema import classes, images, label_boxes, label_classes,
 from curation.records import Box, LabelRow
 
 PROPAGATED = "propagated"
+MACHINE = "machine"
+NOBODYS = (PROPAGATED, MACHINE)
+"""Origins of labels that no answer to their image stands behind."""
 
 
 def put(connection: Connection, project_id: int, rows: Sequence[dict[str, object]]) -> None:
@@ -134,7 +138,7 @@ def agreed(
         )
         open_groups = [key for key in batch if key not in reserved]
         counted = or_(images.c.state == "ok", images.c.id.in_(sources))
-        answered = images.c.group_id.in_(open_groups) & (labels.c.origin != PROPAGATED) & counted
+        answered = images.c.group_id.in_(open_groups) & labels.c.origin.not_in(NOBODYS) & counted
         for row in _read(connection, answered).values():
             first = found.setdefault(row.group_id, row)
             if first is not None and first.classes != row.classes:
@@ -181,17 +185,62 @@ def mend(connection: Connection, image_ids: Sequence[int]) -> None:
         propagate(connection, rows[0].project_id, changed)
 
 
-def take_back(connection: Connection, image_ids: Sequence[int]) -> list[int]:
-    """Makes those of these images unlabeled whose label was propagated; returns which they were."""
+def take_back(
+    connection: Connection, image_ids: Sequence[int], *, origin: str = PROPAGATED
+) -> list[int]:
+    """Makes those of these images unlabeled whose label is of this origin; returns which."""
     taken: list[int] = []
     for batch in batched(image_ids):
         query = select(labels.c.image_id).where(
-            labels.c.image_id.in_(batch), labels.c.origin == PROPAGATED
+            labels.c.image_id.in_(batch), labels.c.origin == origin
         )
         found = list(connection.scalars(query))
         _delete(connection, found)
         taken += found
     return taken
+
+
+def accept(
+    connection: Connection, project_id: int, rows: Mapping[int, tuple[int, float]], *, version: int
+) -> None:
+    """Labels images as a machine said.
+
+    Args:
+        rows: class id and how sure the machine is, 0 to 1, by id of an image without any label.
+        version: newest annotation version.
+    """
+    _write(
+        connection,
+        project_id,
+        [
+            {
+                "image_id": image_id,
+                "classes": (class_id,),
+                "origin": MACHINE,
+                "confidence": confidence,
+                "answers": 0,
+                "version_id": version,
+            }
+            for image_id, (class_id, confidence) in rows.items()
+        ],
+    )
+
+
+def give_way(connection: Connection, project_id: int) -> None:
+    """Takes machines' labels from the groups that have a member in the reserve."""
+    reserved = select(images.c.group_id).where(
+        images.c.project_id == project_id, images.c.reserve.is_not(None)
+    )
+    found = connection.scalars(
+        select(labels.c.image_id)
+        .join(images, images.c.id == labels.c.image_id)
+        .where(
+            labels.c.project_id == project_id,
+            labels.c.origin == MACHINE,
+            images.c.group_id.in_(reserved),
+        )
+    )
+    take_back(connection, list(found), origin=MACHINE)
 
 
 def source_of(connection: Connection, image_id: int) -> int | None:
@@ -225,6 +274,11 @@ def count(connection: Connection, project_id: int) -> int:
 
 def count_propagated(connection: Connection, project_id: int) -> int:
     """How many of the usable labeled images have their label from a copy."""
+    return count_of_origin(connection, project_id, PROPAGATED)
+
+
+def count_of_origin(connection: Connection, project_id: int, origin: str) -> int:
+    """How many of the usable labeled images have a label of this origin."""
     return (
         connection.scalar(
             select(func.count())
@@ -232,7 +286,7 @@ def count_propagated(connection: Connection, project_id: int) -> int:
             .join(images, images.c.id == labels.c.image_id)
             .where(
                 labels.c.project_id == project_id,
-                labels.c.origin == PROPAGATED,
+                labels.c.origin == origin,
                 images.c.state == "ok",
             )
         )
@@ -291,19 +345,41 @@ def for_training(connection: Connection, project_id: int) -> list[LabelRow]:
     Nor with one in validation or test of the split `default`.
 
     Propagated ones are left out: one answer would count as often as its image has copies, both in
-    the training and in the number of labels that a learning curve runs over.
+    the training and in the number of labels that a learning curve runs over. Machines' labels are
+    learned from apart: see `of_machines`.
     """
+    here = _learnable(project_id) & labels.c.origin.not_in(NOBODYS)
+    return list(_read(connection, here).values())
+
+
+def of_machines(connection: Connection, project_id: int) -> list[LabelRow]:
+    """Machines' labels that a model may learn from: under the same conditions as `for_training`.
+
+    Nor of groups in which somebody has answered, since the answer tells more.
+    """
+    other = images.alias()
+    theirs = labels.alias()
+    answered = (
+        select(other.c.group_id)
+        .join(theirs, theirs.c.image_id == other.c.id)
+        .where(theirs.c.project_id == project_id, theirs.c.origin.not_in(NOBODYS))
+    )
+    here = (
+        _learnable(project_id) & (labels.c.origin == MACHINE) & images.c.group_id.not_in(answered)
+    )
+    return list(_read(connection, here).values())
+
+
+def _learnable(project_id: int) -> ColumnElement[bool]:
     reserved = select(images.c.group_id).where(
         images.c.project_id == project_id, images.c.reserve.is_not(None)
     )
-    here = (
-        (labels.c.project_id == project_id)
-        & (labels.c.origin != PROPAGATED)
-        & (images.c.state == "ok")
-        & images.c.group_id.not_in(reserved)
-        & images.c.group_id.not_in(splits.held_out(project_id))
+    return and_(
+        labels.c.project_id == project_id,
+        images.c.state == "ok",
+        images.c.group_id.not_in(reserved),
+        images.c.group_id.not_in(splits.held_out(project_id)),
     )
-    return list(_read(connection, here).values())
 
 
 def _read(connection: Connection, condition: ColumnElement[bool]) -> dict[int, LabelRow]:

@@ -2,9 +2,10 @@
 
 The newest active plan of a kind is in force. Kinds there are: `balance` (how labels count in
 training) and `labeling-quota` (what a round chooses first), whose settings `curation.balance`
-writes and reads, and `consensus` (how labels follow from answers), whose settings
-`labeling.consensus` does. What a plan rests on and is too long to be read with it is kept apart
-(`keep`) and named by it.
+writes and reads, `consensus` (how labels follow from answers), whose settings
+`labeling.consensus` does, `rules` (what rules said, see `curation.weak_labels`) and `zero-shot`
+(classes in words, see `labeling.zero_shot`). What a plan rests on and is too long to be read with
+it is kept apart (`keep`) and named by it.
 """
 
 from dataclasses import dataclass

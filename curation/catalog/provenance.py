@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Label, func, select
 
+from curation.catalog.annotations import KNOWN
 from curation.catalog.schema import annotations, annotators, corrections, images, labels, sources
 
 
@@ -76,8 +77,12 @@ def of_labels(connection: Connection, project_id: int) -> dict[str, int]:
 
 
 def of_answers(connection: Connection, project_id: int) -> list[Answers]:
-    """What each kind of annotator gave, people first."""
-    standing = (annotations.c.project_id == project_id, annotations.c.state == "answered")
+    """What each kind of annotator gave, people first; without the answers to gold questions."""
+    standing = (
+        annotations.c.project_id == project_id,
+        annotations.c.state == "answered",
+        annotators.c.name != KNOWN,
+    )
     joined = annotations.c.annotator_id == annotators.c.id
 
     def shown(prelabel: str) -> Label[int]:

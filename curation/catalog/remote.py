@@ -105,6 +105,38 @@ def add_tasks(connection: Connection, queue_id: int, tasks: dict[int, int]) -> N
         )
 
 
+def overlaps(connection: Connection, queue_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    """How many answers the tasks of these images are to get, by image id, as `set_overlap` said."""
+    found: dict[int, int] = {}
+    for batch in batched(image_ids):
+        rows = connection.execute(
+            select(remote_tasks.c.image_id, remote_tasks.c.overlap).where(
+                remote_tasks.c.remote_project_id == queue_id, remote_tasks.c.image_id.in_(batch)
+            )
+        )
+        found.update({row.image_id: row.overlap for row in rows})
+    return found
+
+
+def set_overlap(
+    connection: Connection, queue_id: int, image_ids: Sequence[int], answers: int
+) -> None:
+    """Remembers how many answers the tasks of these images are to get."""
+    for batch in batched(image_ids):
+        connection.execute(
+            update(remote_tasks)
+            .where(remote_tasks.c.remote_project_id == queue_id, remote_tasks.c.image_id.in_(batch))
+            .values(overlap=answers)
+        )
+
+
+def forget_overlaps(connection: Connection, queue_id: int) -> None:
+    """Takes every task of a queue for one that is to get one answer, since nothing is known."""
+    connection.execute(
+        update(remote_tasks).where(remote_tasks.c.remote_project_id == queue_id).values(overlap=1)
+    )
+
+
 def forget_tasks(connection: Connection, queue_id: int, image_ids: Sequence[int]) -> None:
     """Forgets tasks that are gone from Label Studio."""
     for batch in batched(image_ids):
@@ -123,6 +155,25 @@ def tasks(connection: Connection, queue_id: int) -> dict[int, int]:
         )
     )
     return {row.image_id: row.task_id for row in rows}
+
+
+def tasks_of(connection: Connection, queue_id: int, image_ids: Sequence[int]) -> dict[int, int]:
+    """As `tasks`, of those of these images that have one."""
+    found: dict[int, int] = {}
+    for batch in batched(image_ids):
+        rows = connection.execute(
+            select(remote_tasks.c.image_id, remote_tasks.c.task_id).where(
+                remote_tasks.c.remote_project_id == queue_id, remote_tasks.c.image_id.in_(batch)
+            )
+        )
+        found.update({row.image_id: row.task_id for row in rows})
+    return found
+
+
+def newest_task(connection: Connection, queue_id: int) -> int:
+    """The highest task id of a queue; 0 for none."""
+    query = select(func.max(remote_tasks.c.task_id))
+    return connection.scalar(query.where(remote_tasks.c.remote_project_id == queue_id)) or 0
 
 
 def images_of_tasks(
@@ -153,7 +204,7 @@ def count_tasks(connection: Connection, queue_id: int) -> int:
 
 
 def waiting(connection: Connection, project_id: int, queue: Queue) -> list[int]:
-    """Images of a queue that nobody has answered or skipped yet, in the order of sending."""
+    """Images of a queue that still wait for somebody, in the order of sending; see `rounds`."""
     if queue == "correction":
         return corrections.waiting(connection, project_id)
     return rounds.waiting(connection, project_id, queue=queue)

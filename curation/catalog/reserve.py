@@ -19,12 +19,19 @@ from sqlalchemy import (
     update,
 )
 
-from curation.catalog import labels, splits
+from curation.catalog import asking, labels, splits
 from curation.catalog.annotations import settles
 from curation.catalog.bulk import batched
-from curation.catalog.schema import annotations, annotators, images, projects, round_images
+from curation.catalog.schema import (
+    annotations,
+    annotators,
+    golds,
+    images,
+    projects,
+    round_images,
+)
 from curation.catalog.schema import label_classes as classes_of
-from curation.records import ReserveProgress, ReserveRow
+from curation.records import LabelRow, Reserve, ReserveProgress, ReserveRow
 
 SHARE = 0.2
 AT_LEAST = 200
@@ -36,9 +43,10 @@ def freeze(connection: Connection, project_id: int) -> int:
     """Draws the reserve at its first call; later calls only let new images join it.
 
     An image joins if its draw is below the mark set at the first call and no member of its group is
-    in the reserve, has been sent to people as part of a batch, or is in `train` of the split
-    `default`. A split that was made before the reserve feeds it: only what it holds out can join,
-    `holdout` from test and `calibration` from validation. Images without a part wait for one then.
+    in the reserve, has been sent to people as part of a batch, is a gold question, or is in `train`
+    of the split `default`. A split that was made before the reserve feeds it: only what it holds
+    out can join, `holdout` from test and `calibration` from validation. Images without a part wait
+    for one then.
 
     Returns:
         How many images joined.
@@ -59,6 +67,8 @@ def freeze(connection: Connection, project_id: int) -> int:
         .join(round_images, round_images.c.image_id == images.c.id)
         .where(here),
         splits.trained_on(project_id),
+        # Everybody is asked these, in the batch, and somebody chose them.
+        select(images.c.group_id).join(golds, golds.c.image_id == images.c.id).where(here),
     ).subquery()
     joining = (
         select(
@@ -79,6 +89,7 @@ def freeze(connection: Connection, project_id: int) -> int:
         for batch in batched(ids):
             connection.execute(update(images).where(images.c.id.in_(batch)).values(reserve=half))
             labels.mend(connection, batch)  # nothing is propagated into or out of the reserve
+    labels.give_way(connection, project_id)  # the reserve's labels come from people alone
     return len(rows)
 
 
@@ -128,12 +139,13 @@ def rows(connection: Connection, project_id: int) -> list[ReserveRow]:
 
     Imported labels do not settle an image: people confirm them.
     """
+    settled = _settled(connection, project_id)
     found = connection.execute(
         select(
             images.c.id,
             images.c.reserve,
             images.c.draw,
-            _settled().label("settled"),
+            settled.label("settled"),
             _offered().label("offered"),
         )
         .where(_member(project_id))
@@ -182,8 +194,13 @@ def _member(project_id: int) -> ColumnElement[bool]:
     )
 
 
-def _settled() -> ColumnElement[bool]:
-    return (
+def _settled(connection: Connection, project_id: int) -> ColumnElement[bool]:
+    """Whether people answered or skipped an image, or nobody is left who could be surer of it.
+
+    The latter counts as a skip, until somebody comes who can still be asked: one image that all
+    are unsure of must not hold up the figures for good.
+    """
+    said = (
         select(annotations.c.image_id)
         .join(annotators, annotators.c.id == annotations.c.annotator_id)
         .where(
@@ -193,14 +210,22 @@ def _settled() -> ColumnElement[bool]:
         )
         .exists()
     )
+    most = asking.settings(connection, project_id).most
+    return or_(said, asking.nobody_left(images.c.id, project_id, most=most))
 
 
 def _offered() -> ColumnElement[bool]:
-    return select(round_images.c.image_id).where(round_images.c.image_id == images.c.id).exists()
+    # By project as well, since that is what the index begins with.
+    sent = (
+        round_images.c.project_id == images.c.project_id,
+        round_images.c.image_id == images.c.id,
+    )
+    return select(round_images.c.image_id).where(*sent).exists()
 
 
 def progress(connection: Connection, project_id: int) -> ReserveProgress:
     """How far the reserve has come, counted by the database: for pages, of any project's size."""
+    settled = _settled(connection, project_id)
 
     def count(*conditions: ColumnElement[bool]) -> int:
         query = select(func.count()).select_from(images).where(_member(project_id), *conditions)
@@ -208,7 +233,7 @@ def progress(connection: Connection, project_id: int) -> ReserveProgress:
 
     first = connection.execute(
         select(images.c.draw, images.c.id)
-        .where(_member(project_id), ~_settled())
+        .where(_member(project_id), ~settled)
         .order_by(images.c.draw, images.c.id)
         .limit(1)
     ).first()
@@ -217,8 +242,18 @@ def progress(connection: Connection, project_id: int) -> ReserveProgress:
         same = and_(images.c.draw == first.draw, images.c.id < first.id)
         before = or_(images.c.draw < first.draw, same)
     return ReserveProgress(
-        images=count(), offered=count(_offered()), answered=count(_settled()), prefix=count(before)
+        images=count(), offered=count(_offered()), answered=count(settled), prefix=count(before)
     )
+
+
+def answered(connection: Connection, project_id: int, half: Reserve) -> list[LabelRow]:
+    """The labels of people in a half of the reserve's settled beginning: a random sample."""
+    settled = [
+        row.image_id for row in settled_prefix(rows(connection, project_id)) if row.half == half
+    ]
+    found = labels.get(connection, settled)
+    # An imported label counts once people have confirmed it.
+    return [found[key] for key in settled if key in found and found[key].origin == "people"]
 
 
 def settled_prefix(ordered: list[ReserveRow]) -> list[ReserveRow]:

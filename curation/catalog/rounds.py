@@ -1,15 +1,21 @@
 """Rounds, the steps they have done, and the ledger of what they send to people."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
+from curation.catalog import asking
 from curation.catalog.annotations import settles
-from curation.catalog.bulk import batched, insert_new
+from curation.catalog.bulk import ROWS, batched, insert_new
 from curation.catalog.schema import annotations, images, labels, round_images, round_steps, rounds
 from curation.errors import NotFound
 from curation.records import LedgerRow, Queue, RoundRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def start(connection: Connection, project_id: int, settings: dict[str, Any]) -> RoundRecord:
@@ -134,17 +140,57 @@ def plan(connection: Connection, project_id: int, round_id: int, rows: Sequence[
                     "probability": row.probability,
                     "prelabel_class_id": row.prelabel_class_id,
                     "prelabel_confidence": row.prelabel_confidence,
+                    "answers": row.answers,
                 }
                 for row in batch
             ],
         )
 
 
-def ledger(connection: Connection, round_id: int, *, queue: Queue | None = None) -> list[LedgerRow]:
-    """What a round sends, in the order of the queues."""
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """Which images a round sends to a queue, in its order; nine bytes an image.
+
+    Attributes:
+        ids: (N,) of the images.
+        pushed: (N,) whether Label Studio holds their tasks already.
+    """
+
+    ids: "NDArray[np.int64]"
+    pushed: "NDArray[np.bool_]"
+
+
+def sent(connection: Connection, round_id: int, queue: Queue) -> Sent:
+    """The images of `ledger`, without what is said of them."""
+    import numpy as np
+
+    rows = connection.execute(
+        select(round_images.c.image_id, round_images.c.pushed)
+        .where(round_images.c.round_id == round_id, round_images.c.queue == queue)
+        .order_by(round_images.c.rank),
+        execution_options={"yield_per": ROWS},
+    )
+    kind = np.dtype([("id", np.int64), ("pushed", np.bool_)])
+    found = np.fromiter(((row.image_id, row.pushed) for row in rows), kind)
+    return Sent(found["id"].copy(), found["pushed"].copy())
+
+
+def ledger(
+    connection: Connection,
+    round_id: int,
+    *,
+    queue: Queue | None = None,
+    image_ids: Sequence[int] | None = None,
+) -> list[LedgerRow]:
+    """What a round sends, in the order of the queues; of at most `ROWS` images if they are given.
+
+    Those of a large round would not fit into memory together; see `sent`.
+    """
     query = select(round_images).where(round_images.c.round_id == round_id)
     if queue:
         query = query.where(round_images.c.queue == queue)
+    if image_ids is not None:
+        query = query.where(round_images.c.image_id.in_(image_ids))
     rows = connection.execute(query.order_by(round_images.c.queue, round_images.c.rank))
     names = list(LedgerRow.__dataclass_fields__)
     return [LedgerRow(**{name: row._mapping[name] for name in names}) for row in rows]
@@ -161,10 +207,13 @@ def mark_pushed(connection: Connection, round_id: int, image_ids: Sequence[int])
 
 
 def waiting(connection: Connection, project_id: int, *, queue: Queue | None = None) -> list[int]:
-    """Images sent to people that nobody has answered or skipped yet, in the order of sending."""
+    """Images sent to people that nobody has answered or skipped yet, in the order of sending.
+
+    Those that everybody who could be asked was unsure of wait for nobody.
+    """
     query = (
         select(round_images.c.image_id)
-        .where(*_unanswered(project_id, queue))
+        .where(*_unanswered(connection, project_id, queue))
         .join(images, images.c.id == round_images.c.image_id)
         .order_by(round_images.c.round_id, round_images.c.rank)
     )
@@ -175,13 +224,16 @@ def count_waiting(connection: Connection, project_id: int, *, queue: Queue | Non
     """How many images `waiting` gives."""
     query = (
         select(func.count(func.distinct(round_images.c.image_id)))
-        .where(*_unanswered(project_id, queue))
+        .where(*_unanswered(connection, project_id, queue))
         .join(images, images.c.id == round_images.c.image_id)
     )
     return connection.scalar(query) or 0
 
 
-def _unanswered(project_id: int, queue: Queue | None) -> Iterator[ColumnElement[bool]]:
+def _unanswered(
+    connection: Connection, project_id: int, queue: Queue | None
+) -> Iterator[ColumnElement[bool]]:
+    most = asking.settings(connection, project_id).most
     settled = (
         select(annotations.c.image_id)
         .where(
@@ -192,6 +244,7 @@ def _unanswered(project_id: int, queue: Queue | None) -> Iterator[ColumnElement[
         .exists()
     )
     yield from (round_images.c.project_id == project_id, images.c.state == "ok", ~settled)
+    yield ~asking.nobody_left(round_images.c.image_id, project_id, most=most)
     if queue:
         yield round_images.c.queue == queue
 

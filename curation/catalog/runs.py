@@ -257,6 +257,19 @@ def put_predictions(
         )
 
 
+def predicted_by(connection: Connection, project_id: int) -> str | None:
+    """The run whose answers the predictions are; none if there are none."""
+    query = select(predictions.c.run_id).where(predictions.c.project_id == project_id).limit(1)
+    found: str | None = connection.scalar(query)
+    return found
+
+
+def has_predictions(connection: Connection, project_id: int) -> bool:
+    """Whether a model has looked at the project's images."""
+    query = select(predictions.c.image_id).where(predictions.c.project_id == project_id)
+    return connection.scalar(query.limit(1)) is not None
+
+
 def prediction_of(connection: Connection, image_id: int) -> dict[str, Any] | None:
     """The newest model's answer for one image."""
     row = connection.execute(select(predictions).where(predictions.c.image_id == image_id)).first()

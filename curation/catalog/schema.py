@@ -184,11 +184,14 @@ annotators = Table(
     Column("kind", String(20), nullable=False),
     Column("remote_user_id", Id),
     Column("state", String(20), nullable=False, server_default="active"),
+    # Answers to gold questions up to this annotation tell nothing of them any more.
+    Column("judged_after", Id, nullable=False, server_default=text("0")),
     _created(),
     UniqueConstraint("project_id", "name"),
     UniqueConstraint("project_id", "remote_user_id"),
     CheckConstraint("kind IN ('person', 'import', 'oracle')", name="kind"),
-    CheckConstraint("state IN ('active', 'disabled')", name="state"),
+    # Paused: what they answered is set aside, until they are active again.
+    CheckConstraint("state IN ('active', 'disabled', 'paused')", name="state"),
 )
 
 # The current state of one person's answer. What it was before stands in annotation_versions.
@@ -213,7 +216,8 @@ annotations = Table(
     _created(),
     UniqueConstraint("project_id", "remote_id"),
     # Unsure: somebody looked and asks for a second opinion without an answer of their own.
-    CheckConstraint("state IN ('answered', 'unsure', 'skipped', 'deleted')", name="state"),
+    # Aside: it does not count while its annotator is paused; what it was is its version before.
+    CheckConstraint("state IN ('answered', 'unsure', 'skipped', 'deleted', 'aside')", name="state"),
     CheckConstraint("prelabel IN ('none', 'accepted', 'corrected')", name="prelabel"),
     Index(None, "image_id"),
     Index(None, "project_id", "annotator_id"),
@@ -402,6 +406,7 @@ round_images = Table(
     Column("probability", Float),  # of this pick, for strategies that draw
     Column("prelabel_class_id", Id, ForeignKey("classes.id")),
     Column("prelabel_confidence", Float),
+    Column("answers", Integer, nullable=False, server_default=text("1")),  # of several people
     Column("pushed", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint("queue IN ('batch', 'reserve')", name="queue"),
     Index(None, "project_id", "image_id"),
@@ -428,7 +433,33 @@ remote_tasks = Table(
     Column("remote_project_id", Id, ForeignKey("remote_projects.id"), primary_key=True),
     Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
     Column("task_id", Id, nullable=False),
+    Column("overlap", Integer, nullable=False, server_default=text("1")),  # answers it is to get
     UniqueConstraint("remote_project_id", "task_id"),
+)
+
+# Images whose answer is known, with which annotators are judged; the annotation is the answer.
+golds = Table(
+    "golds",
+    metadata,
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    _project(),
+    Column("annotation_id", Id, ForeignKey("annotations.id"), nullable=False),
+    Column("origin", String(20), nullable=False),  # who knows: a person, or people who agree
+    _created(),
+    CheckConstraint("origin IN ('person', 'people')", name="origin"),
+    Index(None, "project_id"),
+)
+
+# Images of which somebody wants to hear more people, whatever those before said.
+second_opinions = Table(
+    "second_opinions",
+    metadata,
+    Column("image_id", Id, ForeignKey("images.id"), primary_key=True),
+    _project(),
+    Column("opinions", Integer, nullable=False),  # how many there are to be in all
+    Column("place", Integer, nullable=False),  # in the order of asking
+    _created(),
+    Index(None, "project_id"),
 )
 
 jobs = Table(

@@ -3,7 +3,8 @@
 Several labels are separated by `|`; a bar or backslash within a name is preceded by a backslash. A
 cell that a spreadsheet would take for a formula gets a leading apostrophe, and so does one that
 would be mistaken for such a cell, so that reading takes off exactly one. `reviewed` says `yes`
-where somebody looked, which tells an image with none of the classes from an unlabeled one.
+where somebody looked, which tells an image with none of the classes from an unlabeled one, and
+`machine` where the label is a machine's, accepted in bulk.
 """
 
 import csv
@@ -11,6 +12,7 @@ import io
 import re
 from collections.abc import Sequence
 
+from curation.catalog.labels import MACHINE
 from curation.exporters.names import safe
 from curation.exporters.record import Export, Exporter, Item
 from curation.manifest import Entry
@@ -39,7 +41,7 @@ def _cells(export: Export, item: Item) -> list[str]:
     return [
         entry.name if export.images == "none" else item.path,
         joined(entry.classes or ()),
-        "" if entry.classes is None else "yes",
+        "" if entry.classes is None else "machine" if entry.origin == MACHINE else "yes",
         entry.split,
         entry.group,
         *(entry.metadata.get(column, "") for column in export.columns),

@@ -21,6 +21,7 @@ from curation.appearance import THUMB
 from curation.catalog import groups as group_rows
 from curation.catalog import images as image_rows
 from curation.catalog.groups import Pair
+from curation.catalog.labels import NOBODYS
 from curation.copies import calibration, changes, groups
 from curation.copies import search as copies
 from curation.copies.candidates import Thumbs
@@ -180,7 +181,7 @@ def _conflicts(component: tuple[int, ...], evidence: Evidence) -> Iterator[Issue
     labeled = {
         key: evidence.labels[key].classes
         for key in component
-        if key in evidence.labels and evidence.labels[key].origin != "propagated"
+        if key in evidence.labels and evidence.labels[key].origin not in NOBODYS
     }
     counts = Counter(labeled.values())
     if len(counts) < 2:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.catalog import corrections
+from curation.catalog.labels import NOBODYS
 from curation.issues.evidence import Evidence
 from curation.issues.outliers import choose_reference, find_space
 from curation.issues.table import Detector, Issue
@@ -159,12 +160,12 @@ def judge_sets(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> 
 def find(evidence: Evidence) -> Iterator[Issue]:
     """Every labeled image of a class that has labels in two groups or more.
 
-    Labels that were propagated are judged where they come from, and what a reviewer said of a label
-    outranks the verdict on it.
+    Labels that were propagated are judged where they come from, those of machines by their audit
+    sample, and what a reviewer said of a label outranks the verdict on it.
     """
     if evidence.embeddings is None or evidence.out_of_fold is None:
         return
-    own = {key for key, row in evidence.labels.items() if row.origin != "propagated"}
+    own = {key for key, row in evidence.labels.items() if row.origin not in NOBODYS}
     labeled = np.array([key in own for key in evidence.ids.tolist()], dtype=bool)
     ids, groups = evidence.ids[labeled], evidence.groups[labeled]
     keys = evidence.project.record.class_ids

@@ -1,32 +1,19 @@
 """The catalog's tests run on both databases: one empty catalog each, migrated as users' are."""
 
 import itertools
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from curation.catalog import Catalog
 from curation.catalog.schema import metadata
-from tests.catalog import postgresql
+from tests.fixtures_postgresql import address, order
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgresql_socket() -> Iterator[str]:
-    """The folder of a running server's socket; skips where PostgreSQL is not installed."""
-    binaries = postgresql.find_binaries()
-    if binaries is None:
-        if os.environ.get("CI"):
-            pytest.fail("PostgreSQL is not installed, and CI must test on it")
-        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    with postgresql.running(binaries) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -77,17 +64,6 @@ def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]
 @contextmanager
 def _database(socket: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
-    _order(socket, f"CREATE DATABASE {name}")
-    yield _address(socket, name)
-    _order(socket, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _order(socket: str, sql: str) -> None:
-    engine = create_engine(_address(socket, "postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(sql))
-    engine.dispose()
-
-
-def _address(socket: str, database: str) -> str:
-    return f"postgresql+psycopg://labelloop@/{database}?host={socket}"
+    order(socket, f"CREATE DATABASE {name}")
+    yield address(socket, name)
+    order(socket, f"DROP DATABASE {name} WITH (FORCE)")

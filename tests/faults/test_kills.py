@@ -286,6 +286,7 @@ def test_pull__killed_in_the_middle(
     # The batch's answers are stored before the reserve's are asked for.
     kill_when(some_stored, killed, "label", "pull")
     command(killed, "label", "pull")
+    command(tmp_path / "undisturbed", "label", "take-over")  # two copies at once are not let in
     command(tmp_path / "undisturbed", "label", "pull")
     ends = []
     for path in (killed, tmp_path / "undisturbed"):

@@ -153,6 +153,31 @@ def test_settle__later_answers_by_the_method_that_was_chosen(shared: Project) ->
     assert (every(shared)[first].classes, every(shared)[first].confidence) == ((a,), 1.0)
 
 
+def test_relearn_if_grown__by_a_fifth(shared: Project) -> None:
+    assert consensus.relearn_if_grown(shared) is None, "majority learns nothing"
+    consensus.choose(shared, "dawid-skene")
+    assert consensus.relearn_if_grown(shared) is None
+    keys = shared.record.class_ids
+    ids = sorted(every(shared))
+    with shared.catalog.write() as writing:
+        # Somebody new, of whom nothing is known, always says what is wrong.
+        wrong = {
+            key: keys[(keys.index(row.classes[0]) + 1) % 3] for key, row in every(shared).items()
+        }
+        given = [answer(2000 + key, key, wrong[key], user=77) for key in ids[:120]]
+        put_answers(writing, shared.record, given)
+        consensus.settle(writing, shared, ids[:120])
+    assert consensus.relearn_if_grown(shared) is None, "602 answers, and 120 more are too few"
+    with shared.catalog.write() as writing:
+        put_answers(writing, shared.record, [answer(2900, ids[120], wrong[ids[120]], user=77)])
+    assert consensus.relearn_if_grown(shared, most=100) is None
+    done = consensus.relearn_if_grown(shared)
+    assert done is not None
+    assert done.answers == 723
+    assert done.changed + done.reweighed > 0
+    assert consensus.relearn_if_grown(shared) is None
+
+
 def test_choose__labels_that_were_brought_back_stay(shared: Project) -> None:
     key, label = next(iter(every(shared).items()))
     (other, *_) = set(shared.record.class_ids) - set(label.classes)

@@ -226,7 +226,8 @@ def test_offer__a_push_that_ended_after_its_first_part(
     with pytest.raises(KeyboardInterrupt):
         corrections.offer(bench.project, bench.admin, rows, shelf=bench.shelf, report=report)
     number = bench.queue("correction").remote_id
-    assert bench.admin.project(number).task_count == 4
+    # The third part was on its way when it happened, and its tasks are not written down.
+    assert bench.admin.project(number).task_count == 5
     assert counts(offer(bench, rows)) == (0, 5, 0)
     with bench.studio.annotator() as ann:
         assert served(bench, ann, 5) == names(bench, bench.ids()[:5])

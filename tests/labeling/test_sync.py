@@ -201,7 +201,7 @@ def test_pull__two_people_disagree(bench: Bench) -> None:
         bench.answer(ann, image_id, "dent")
         bench.pull()
         bench.answer(bob, image_id, "ok")
-        assert bench.pull() == {"images": 1, "annotations": 2}
+        assert bench.pull() == {"images": 1, "annotations": 2, "asked_again": 1}
     assert bench.label(image_id) == (("dent",), 0.5)
 
 

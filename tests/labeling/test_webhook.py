@@ -18,7 +18,7 @@ import pytest
 from curation import workspace as workspaces
 from curation.errors import LabelStudioRefused
 from curation.workspace import Project
-from labeling import process, webhook
+from labeling import listener, process, webhook
 from labeling.webhook import ACTIONS, SECRET_HEADER, Door, Doorbell
 from tests.fixtures_label_studio import LabelStudio
 
@@ -90,7 +90,7 @@ def test_doorbell__anything_else_is_not_there(
         "POST\r\n\r\n",
         f"POST {door.prefix} HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         f"POST {door.prefix} HTTP/1.1\r\n{secret}Content-Length: -1\r\n\r\n",
-        f"POST {door.prefix} HTTP/1.1\r\nX: {'x' * 10 * webhook.HEAD_BYTES}\r\n\r\n",
+        f"POST {door.prefix} HTTP/1.1\r\nX: {'x' * 10 * listener.HEAD_BYTES}\r\n\r\n",
     ):
         with socket.create_connection((process.DOORBELL_HOST, doorbell.port), 5.0) as one:
             one.sendall(nonsense.encode())
@@ -115,7 +115,7 @@ def test_doorbell__silent_and_slow_visitors_do_not_block(
             held.enter_context(
                 socket.create_connection((process.DOORBELL_HOST, doorbell.port), 10.0)
             )
-            for _ in range(webhook.MOST_AT_ONCE - 1)
+            for _ in range(listener.MOST_AT_ONCE - 1)
         ]
         silent[0].sendall(b"POST ")
         begun = time.monotonic()
@@ -128,7 +128,7 @@ def test_doorbell__silent_and_slow_visitors_do_not_block(
         assert time.monotonic() - begun < webhook.SECONDS_EACH + 1.0
     # Far more than it serves: they are sent away, not kept.
     with ExitStack() as held:
-        for _ in range(3 * webhook.MOST_AT_ONCE):
+        for _ in range(3 * listener.MOST_AT_ONCE):
             held.enter_context(
                 socket.create_connection((process.DOORBELL_HOST, doorbell.port), 10.0)
             )

@@ -7,18 +7,34 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from curation import features, ingest, sources
+from curation import features, ingest, sources, weak_labels
 from curation import workspace as workspaces
-from curation.catalog import annotations, gallery, groups, labels, remote, reserve, rounds, schema
+from curation.catalog import (
+    annotations,
+    asking,
+    audits,
+    gallery,
+    groups,
+    labels,
+    plans,
+    remote,
+    reserve,
+    rounds,
+    schema,
+)
+from curation.catalog import golds as gold_rows
 from curation.catalog import images as image_rows
 from curation.catalog import pool as pool_rows
 from curation.errors import RoundError
 from curation.records import RemoteAnswer, RoundRecord, Task
+from curation.weak_labels import WeakLabels
 from curation.workspace import Project
-from labeling import consensus
+from labeling import accepting, consensus, golds
+from labeling.accepting import Candidate
 from tests import engines
 from tests.catalog.rows import add_imported
 from tests.fixtures_label_studio import LabelStudio
@@ -341,6 +357,99 @@ def test_run__of_copies_that_wait_the_reserve_keeps_its_own(project: Project) ->
     sent = ledger(project, run(project, oracle), "batch")
     assert member in sent
     assert copy not in sent
+
+
+def test_run__what_a_machine_labeled_is_learned_from_and_audited_blind(project: Project) -> None:
+    oracle = Oracle(project)
+    run(project, oracle)
+    oracle.answer()
+    with project.catalog.read() as reading:
+        free = sorted(reading.scalars(pool_rows.ids(project.id)))[:30]
+    wrong = project.record.class_ids[0]
+    done = accepting.accept(
+        project,
+        [Candidate(key, wrong, 0.9) for key in free],
+        source="test",
+        above=0.9,
+        sample=6,
+        risk=0.2,
+    )
+    soft = np.full((1, len(project.record.classes)), 0.1, dtype=np.float32)
+    with project.catalog.read() as reading:
+        ids = np.array(sorted(reading.scalars(pool_rows.ids(project.id))), dtype=np.int64)
+    table = WeakLabels(
+        ({"name": "all"},),
+        project.record.classes,
+        ids,
+        np.zeros((len(ids), 1), dtype=np.int8),
+        np.zeros(len(ids), dtype=np.int32),
+        soft,
+        np.zeros(0, dtype=np.int64),
+    )
+    with project.catalog.write() as writing:
+        settings = {"folder": weak_labels.write(project, table), "weight": 0.1, "in_rounds": True}
+        plans.put(writing, project.id, weak_labels.PLAN, settings)
+    second = run(project, oracle)
+    with project.catalog.read() as reading:
+        trained = rounds.steps(reading, second.id)["train"]["result"]
+        rows = {row.image_id: row for row in rounds.ledger(reading, second.id)}
+    assert (trained["labels"], trained["machine"], trained["rules"]) == (20, 30, len(ids))
+    checks = [key for key, row in rows.items() if row.reason.startswith("audit")]
+    assert sorted(checks) == sorted(done.audited)
+    assert not set(rows) & (set(free) - set(checks)), "nobody is asked of the others"
+    assert all(rows[key].prelabel_class_id is None for key in checks)
+    # What nobody has answered yet is still asked in the next round, and blind.
+    oracle.only = {name for name in project.record.classes if name < "sandal"}
+    third = run(project, oracle)
+    with project.catalog.read() as reading:
+        again = {row.image_id: row for row in rounds.ledger(reading, third.id)}
+        left = audits.pending(reading, project.id)
+    assert set(left) <= set(again)
+    assert all(again[key].prelabel_class_id is None for key in left)
+    oracle.only = None
+    oracle.answer()
+    (found,) = accepting.audited(project)
+    assert (found.answered, found.error.n) == (6, 6)
+    names = list(truth().values())
+    assert found.error.value is not None and found.error.value > 0.3 > 2 * names.count(
+        project.record.classes[0]
+    ) / len(names)
+    assert found.verdict in ("exceeded", "cannot tell yet")
+    assert found.standing == 24, "people's answers took the others' place"
+
+
+def test_run__questions_with_a_known_answer_among_the_others(project: Project) -> None:
+    oracle = Oracle(project)
+    with project.catalog.write() as writing:
+        asking.put_settings(writing, project.id, asking.Asking(gold_rate=0.25))
+        names = [row.name for row in gallery.page(writing, project.id, size=12)]
+    golds.add(project, {name: [truth()[name]] for name in names})
+    first = run(project, oracle)
+    with project.catalog.read() as reading:
+        known = {gold.image_id for gold in gold_rows.every(reading, project.id)}
+        rows = rounds.ledger(reading, first.id, queue="batch")
+        steps = rounds.steps(reading, first.id)
+    assert not known & set(reserved(project)), "they are asked in the batch"
+    assert steps["select"]["result"]["golds"] == 5
+    assert steps["select"]["result"]["selected"] == 20
+    assert len(rows) == 25
+    asked = known & {row.image_id for row in rows}
+    places = [row.rank for row in rows if row.image_id in asked]
+    assert len(places) == 5
+    assert places != list(range(20, 25)), "mixed in, and not behind the others"
+    assert first.record["labels"] == 12, "what is known is learned from"
+    second = run(project, oracle, answers=2)
+    with project.catalog.read() as reading:
+        rows = rounds.ledger(reading, second.id, queue="batch")
+        steps = rounds.steps(reading, second.id)
+    again = [row for row in rows if row.image_id in known]
+    assert {row.answers for row in rows if row.image_id not in known} == {2}
+    assert {row.answers for row in again} == {1}, "of as many as there are people"
+    assert not {row.image_id for row in again} & asked, "of everybody once"
+    # They bear a pre-label about as often as the images around them.
+    hinted = sum(row.prelabel_class_id is not None for row in rows) / len(rows)
+    assert hinted > 0.8
+    assert any(row.prelabel_class_id is not None for row in again)
 
 
 def test_run__answers_in_the_middle_are_kept_for_the_next(project: Project) -> None:

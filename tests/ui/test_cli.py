@@ -185,6 +185,7 @@ def test_status__json_is_the_contract(workspace: Path, photos: Path) -> None:
         "missing": 0,
         "labeled": 0,
         "propagated": 0,
+        "machine": 0,
         "pool": 6,
         "reserve": 0,
     }

@@ -24,13 +24,16 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from curation import ingest, sources
 from curation import workspace as workspaces
+from curation.catalog import Catalog, projects, remote
 from curation.catalog import jobs as job_rows
 from curation.errors import InputError, LabelloopError, LabelStudioRefused
-from curation.workspace import Project, Workspace
+from curation.workspace import DATABASE_VARIABLE, Project, Workspace
 from labeling import server
+from tests.bench import write_images
 from tests.fixtures_label_studio import LabelStudio, free_port
-from ui import doctor, jobs, servers
+from ui import doctor, jobs, servers, wiring
 from ui.cli import servers as commands
 from ui.servers import children, database, external, state, supervisor
 
@@ -195,6 +198,108 @@ def test_up__detached_twice_then_logs_and_down(project: Project) -> None:
     assert json.loads(runner.invoke(app, ["down", "--json", *folder]).stdout) == {"stopped": []}
 
 
+@pytest.mark.label_studio
+@pytest.mark.postgresql
+def test_up__on_postgresql(
+    tmp_path: Path,
+    new_postgresql: str,
+    postgresql_label_studio_folder: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The catalog moves, Label Studio has a database beside it, and nobody sees the password."""
+    monkeypatch.setenv(DATABASE_VARIABLE, "")
+    folder = tmp_path / "w"
+    made = workspaces.create_project(folder, name="default", class_names=["a", "b"])
+    write_images(tmp_path / "photos", 3)
+    plan = sources.understand(tmp_path / "photos", known_classes=("a", "b"))
+    ingest.run(made, plan)
+    made.catalog.close()
+    name = new_postgresql.partition("?")[0].rpartition("/")[2]
+    shutil.copytree(postgresql_label_studio_folder(f"{name}_label_studio"), folder / "label-studio")
+    url = new_postgresql.replace("+psycopg", "").replace("labelloop@", "labelloop:s3cret-word@")
+    labelloop = Path(sys.executable).with_name("labelloop")
+    ports = ("--app-port", str(free_port()), "--label-studio-port", label_studio_port())
+    words = (labelloop, "up", "--database", url, *ports, "--workspace", folder)
+    with (tmp_path / "said").open("wb") as said:
+        running = subprocess.Popen(words, stdout=said, stderr=said, start_new_session=True)
+    log = tmp_path / "said"
+    workspace = workspaces.open(folder)
+    try:
+        await_(lambda: running.poll() is not None or is_ready(workspace), log.read_text)
+        assert running.poll() is None, log.read_text()
+        family = family_of(running)
+        for one in [psutil.Process(running.pid), *family]:
+            assert "s3cret-word" not in " ".join(one.cmdline())
+        kept = [path for path in folder.rglob("*") if path.is_file()]
+        for path in [log, *kept]:
+            assert b"s3cret-word" not in path.read_bytes(), path
+        assert not (folder / "catalog.sqlite3").exists()
+        assert "catalog was copied" in log.read_text()
+        assert not (folder / "label-studio" / server.SQLITE).exists()
+        found = servers.up(workspace)
+        assert found is not None
+        assert httpx.get(f"{found.label_studio_url}/health").headers["server"] == "gunicorn"
+
+        # Where LABELLOOP_DATABASE has no password, the remembered address has none either.
+        workspace = workspaces.open(folder)
+        project = workspaces.project(workspace)
+        assert "s3cret-word" not in workspace.settings.catalog
+        where = wiring.status(project)["databases"]
+        assert where["label_studio"].endswith(
+            new_postgresql.partition("@")[2].replace(name, f"{name}_label_studio")
+        )
+        assert wiring.status(project)["images"]["total"] == 3
+        checks = {one.name: one for one in doctor.run(folder, workspace)}
+        assert checks["catalog"].ok
+        assert f"{name}_label_studio" in checks["Label Studio"].says
+        with wiring.label_studio_of(workspace).connect() as opened:
+            assert opened.whoami().email == server.EMAIL
+        project.catalog.close()
+        main = found.children["label-studio"].pid
+        workers = psutil.Process(main).children()
+        psutil.Process(main).kill()
+
+        def back() -> bool:
+            again = servers.up(workspace)
+            return bool(again and again.children["label-studio"].pid != main)
+
+        await_(back, (folder / "logs" / "label-studio.log").read_text)
+        assert httpx.get(f"{found.label_studio_url}/health").is_success
+        assert not [one for one in workers if one.is_running()]
+    finally:
+        servers.down(workspace, tell=print)
+        assert running.wait(SECONDS) == 0, log.read_text()
+    assert not [one for one in family if one.is_running()]
+
+
+def test_use__a_catalog_with_work_on_both_sides(
+    tmp_path: Path, new_postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is copied over what is there, and no work is left behind in SQLite."""
+    monkeypatch.setenv(DATABASE_VARIABLE, "")
+    write_images(tmp_path / "photos", 2)
+    made = workspaces.create_project(tmp_path / "w", name="default", class_names=["a", "b"])
+    ingest.run(made, sources.understand(tmp_path / "photos", known_classes=("a", "b")))
+    before = (tmp_path / "w" / "labelloop.toml").read_bytes()
+
+    def refused(match: str) -> None:
+        with pytest.raises(InputError, match=match):
+            database.use(made.workspace, new_postgresql)
+        assert (tmp_path / "w" / "labelloop.toml").read_bytes() == before
+        assert (tmp_path / "w" / "catalog.sqlite3").exists()
+
+    held = made.workspace.folder("label-studio") / server.SQLITE
+    held.touch()
+    with made.catalog.write() as writing:
+        remote.put(writing, made.id, "batch", url="http://x", remote_id=1, interface="")
+    refused("1 projects in SQLite.*labelloop label rebuild")
+    held.unlink()
+    with closing(Catalog(new_postgresql)) as other, other.write() as writing:
+        projects.create(writing, "theirs", class_names=["x", "y"])
+    refused("holds projects already")
+    made.catalog.close()
+
+
 def test_down__never_ends_a_process_of_someone_else(project: Project) -> None:
     with subprocess.Popen(["sleep", "60"]) as other:
         try:
@@ -298,7 +403,10 @@ def test_environment__keeps_loopback_from_the_proxy_and_the_token_to_us(
     [
         ("postgresql://me:s3cret@db/loop", "postgresql+psycopg://me@db/loop"),
         ("postgres://db:5433/loop", "postgresql+psycopg://db:5433/loop"),
-        ("postgresql+psycopg://me:a%40b@db/loop?x=1", "postgresql+psycopg://me@db/loop?x=1"),
+        (
+            "postgresql+psycopg://me:a%40b@db/loop?sslmode=require&password=c",
+            "postgresql+psycopg://me@db/loop?sslmode=require",
+        ),
     ],
 )
 def test_without_password__is_what_is_stored(given: str, stored: str) -> None:

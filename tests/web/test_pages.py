@@ -13,7 +13,7 @@ from tests import trained
 from tests.web import scenario
 
 APP = Path(__file__).parents[2] / "ui" / "web" / "app.py"
-PAGES = ("overview", "label", "images", "rounds", "models")
+PAGES = ("overview", "label", "bulk", "images", "rounds", "models")
 Open = Callable[..., AppTest]
 
 
@@ -93,6 +93,19 @@ def test_label__explains_the_corrections_once_there_are_any(
     assert "Corrections: 2 images waiting" in texts(app)
     assert "Labels that may be wrong" in texts(app)
     assert "Batch: " in texts(app)
+
+
+def test_bulk__offers_the_classes_that_the_model_takes_images_for(
+    open_page: Open, played: Project
+) -> None:
+    app = open_page(played, "bulk")
+
+    counts = [option.rpartition(": ")[2] for option in app.selectbox[0].options]
+    assert counts, "the second round's model looked at the pool"
+    assert all(count.endswith(("image", "images")) for count in counts)
+    assert app.selectbox[1].options[0] == "the owner of this Label Studio"
+    next(button for button in app.button if button.label == "Undo the last").click().run()
+    assert "Nothing was accepted in bulk" in app.error[0].value
 
 
 def test_rounds__form_starts_the_round_that_was_asked_for(

@@ -18,16 +18,17 @@ from curation.catalog import images as image_rows
 from curation.errors import NotFound
 from curation.progress import Report, silent
 from curation.workspace import Project
-from training.material import files, gathering
+from training.material import files, gathering, weak
 from training.material.files import load
 from training.material.parts import LEAST_GROUPS
-from training.material.records import PARTS, Material, Part, joined
+from training.material.records import PARTS, Material, Part, Weak, joined
 
 __all__ = [
     "LEAST_GROUPS",
     "PARTS",
     "Material",
     "Part",
+    "Weak",
     "freeze",
     "gather",
     "joined",
@@ -46,13 +47,23 @@ def gather(project: Project, *, report: Report = silent) -> Material:
     return gathering.gather(project, report)[0]
 
 
-def freeze(project: Project, folder: Path, *, report: Report = silent) -> Material:
+def freeze(
+    project: Project, folder: Path, *, rules: bool = False, report: Report = silent
+) -> Material:
     """Gathers the material and writes its rows into a run's folder.
+
+    Args:
+        project: whose labels they are.
+        folder: of the run.
+        rules: whether to learn from what the rules in force say as well.
+        report: told of the progress.
 
     Raises:
         TrainingError: as `gather`.
+        InputError: no rules are in force.
     """
-    made, rows = gathering.gather(project, report)
+    made, rows = gathering.gather(project, report, rules=rules)
+    weak.write(folder / weak.NAME, made.weak)
     files.write(folder / files.NAME, rows, made, project)
     return made
 

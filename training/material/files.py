@@ -9,6 +9,7 @@ import numpy as np
 from curation import files
 from curation.errors import TrainingError
 from curation.workspace import Project
+from training.material import weak
 from training.material.records import PARTS, Material, Part, Row
 from training.targets import to_targets
 
@@ -61,6 +62,7 @@ def load(folder: Path, about: Mapping[str, Any]) -> Material:
         plan=dict(about.get("plan", {})),
         side=int(about["side"]),
         notes=tuple(about.get("notes", ())),
+        weak=weak.load(folder / weak.NAME, about.get("weak", {})),
     )
 
 

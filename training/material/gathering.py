@@ -9,17 +9,19 @@ from curation import balance, snapshots
 from curation.catalog import images as image_rows
 from curation.catalog import reserve
 from curation.catalog.bulk import batched
+from curation.catalog.labels import MACHINE
 from curation.errors import TrainingError
 from curation.progress import Report
 from curation.records import LabelRow
 from curation.workspace import Project
 from training.material import parts as dividing
+from training.material import weak
 from training.material.parts import DRAWN, LEAST_GROUPS, STEERS
 from training.material.records import PARTS, Material, Part, Row
 from training.targets import to_targets
 
 
-def gather(project: Project, report: Report) -> tuple[Material, list[Row]]:
+def gather(project: Project, report: Report, *, rules: bool = False) -> tuple[Material, list[Row]]:
     """The material as it is now, and its rows; see `material.gather`."""
     record = project.record
     if record.task == "boxes":
@@ -36,8 +38,11 @@ def gather(project: Project, report: Report) -> tuple[Material, list[Row]]:
     if not by_part["train"]:
         raise TrainingError(
             "There is no label to learn from outside the reserve. Label some images first: "
-            "`labelloop round` chooses them, `labelloop import --labels` brings labels in."
+            "`labelloop round` chooses them, `labelloop import --labels` brings labels in. What "
+            "machines and rules say is learned from beside people's labels only."
         )
+    judging = [row.label.image_id for part in STEERS for row in by_part[part]]
+    found = weak.gather(project, rules=rules, judging=judging)
     plan = balance.in_force(project).get("balance", {})
     train = [row.label for row in by_part["train"]]
     counted = np.array([row.confidence for row in train])
@@ -67,6 +72,7 @@ def gather(project: Project, report: Report) -> tuple[Material, list[Row]]:
         plan=plan,
         side=int(np.median(sides)) if sides else 0,
         notes=(*notes, *_notes(record.classes, parts, origins)),
+        weak=found,
     )
     return made, rows
 
@@ -90,6 +96,8 @@ def _consistent(
             groups = image_rows.groups_of(connection, list(ids.values()))
         for entry in held:
             key = ids[entry.name]
+            if entry.origin == MACHINE:  # learned from apart, and never judged by
+                continue
             if single and not entry.classes:
                 empty += 1
                 continue

@@ -1,7 +1,7 @@
 """What a training sees: labeled images in three parts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,67 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
+class Weak:
+    """Labels that no person gave, to learn from and never to judge by.
+
+    An image that rules find likely to be of several classes has a row for each of them.
+
+    Attributes:
+        ids: (K,) of the catalog.
+        targets: (K,) class indices.
+        groups: (K,) images with the same number belong together.
+        weights: (K,) how much each counts; above 0.
+        of_rules: (K,) whether rules say it; else somebody accepted it from a machine.
+        machine: images with a label that somebody accepted from a machine.
+        rules: images that rules label.
+        plan: of the rules; none where they are not learned from.
+        undecided: whether it is to be measured yet how much rules count.
+        says: what came of that.
+    """
+
+    ids: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    of_rules: NDArray[np.bool_]
+    machine: int = 0
+    rules: int = 0
+    plan: int | None = None
+    undecided: bool = False
+    says: str = ""
+
+    def __len__(self) -> int:
+        """Its rows."""
+        return len(self.ids)
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the rows."""
+        facts = ("machine", "rules", "plan", "undecided", "says")
+        return {name: getattr(self, name) for name in facts}
+
+    def weighed(self, weight: float, says: str) -> "Weak":
+        """The same with rules that count so much; without them if that is nothing."""
+        kept = ~self.of_rules | (weight > 0)
+        weights = np.where(self.of_rules, weight, 1.0) * self.weights
+        return replace(
+            self,
+            ids=self.ids[kept],
+            targets=self.targets[kept],
+            groups=self.groups[kept],
+            weights=weights[kept],
+            of_rules=self.of_rules[kept],
+            rules=self.rules if weight else 0,
+            plan=self.plan if weight else None,
+            undecided=False,
+            says=says,
+        )
+
+
+_NO_IDS = np.zeros(0, np.int64)
+NOTHING_WEAK = Weak(_NO_IDS, _NO_IDS, _NO_IDS, np.zeros(0), np.zeros(0, np.bool_))
+
+
+@dataclass(frozen=True, eq=False)
 class Material:
     """All that a training sees of a project.
 
@@ -49,6 +110,7 @@ class Material:
         plan: settings of the balance plan in force; empty for none.
         side: pixels of the typical shorter side.
         notes: what should be known about it, in sentences.
+        weak: what machines and rules say of other images.
     """
 
     snapshot: str
@@ -62,6 +124,7 @@ class Material:
     plan: dict[str, Any]
     side: int
     notes: tuple[str, ...]
+    weak: Weak = NOTHING_WEAK
 
     def part(self, name: str) -> Part:
         """One of `PARTS`."""
@@ -80,6 +143,7 @@ class Material:
             "plan": self.plan,
             "side": self.side,
             "notes": list(self.notes),
+            "weak": self.weak.as_json(),
         }
 
 

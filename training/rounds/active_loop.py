@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 from curation import splits
-from curation.catalog import annotations, reserve, rounds
+from curation.catalog import annotations, audits, reserve, rounds
 from curation.catalog import pool as pool_rows
 from curation.errors import RoundError
 from curation.progress import Report, silent
@@ -102,7 +103,7 @@ def _begin(
     project: Project,
     settings: RoundSettings,
     latest: RoundRecord | None,
-    collected: dict[str, int],
+    collected: dict[str, Any],
     seconds: float,
 ) -> RoundRecord:
     splits.join(project)  # before the reserve, which is drawn from what a split holds out
@@ -117,7 +118,11 @@ def _begin(
             )
         reserve.freeze(connection, project.id)
         # With new answers the last round still has a model to train and to judge.
-        if not news and not pool_rows.count(connection, project.id):
+        if (
+            not news
+            and not pool_rows.count(connection, project.id)
+            and not audits.pending(connection, project.id)
+        ):
             raise RoundError(
                 "There is no image left to choose: all are labeled, set aside or in the reserve. "
                 "Import more, then run this again."

@@ -8,9 +8,9 @@ import numpy as np
 
 from curation.balance import quotas
 from curation.balance.quotas import Quota
+from curation.catalog import asking, audits, golds, labels, reserve, rounds, splits
 from curation.catalog import images as image_rows
 from curation.catalog import pool as pool_rows
-from curation.catalog import reserve, rounds, splits
 from curation.records import LedgerRow, PoolRow
 from training.rounds import choosing
 from training.rounds.work import Done, Work
@@ -34,10 +34,13 @@ def select(work: Work) -> Done:
         ]
         carried = rounds.waiting(connection, project.id, queue="batch")
         held_out = set(connection.scalars(splits.held_out(project.id)))
+        audited = audits.pending(connection, project.id)
     reserved = {row.image_id for row in ordered}
     # An image that waits is of no use any more once its copy is labeled, or is in the reserve or
     # held out by the split: its answer would not be learned from.
-    closed = {about[key].group_id for key in reserved} | {row.group_id for row in known} | held_out
+    # What a machine labeled waits for people only where they are to judge the machine by it.
+    labeled = {row.group_id for row in known if row.origin != labels.MACHINE}
+    closed = {about[key].group_id for key in reserved} | labeled | held_out
     carried = [key for key in carried if key in reserved or about[key].group_id not in closed]
     # Images that turned out to be copies while they waited: one answer is enough for all of them.
     first: dict[int | None, int] = {}
@@ -51,7 +54,8 @@ def select(work: Work) -> Done:
     quota = quotas.in_force(project)
     chosen, filled = _choose_by_quota(work, pool, count, quota) if count > 0 else (NOTHING, {})
     picks = [int(key) for key in chosen.ids]
-    hints = _prelabels(work, [*picks, *(key for key in carried if key not in reserved)])
+    blind = {*reserved, *audited}
+    hints = _prelabels(work, [*picks, *(key for key in carried if key not in blind)])
     rows = [
         LedgerRow(
             image_id=key,
@@ -73,9 +77,19 @@ def select(work: Work) -> Done:
         LedgerRow(image_id=key, queue="batch", rank=0, reason="waiting since an earlier round")
         for key in carried
     ]
+    checks = [
+        LedgerRow(image_id=key, queue="batch", rank=0, reason="audit of what a machine labeled")
+        for key in audited
+        if key not in set(waiting)
+    ]
+    rows = _interleaved(rows, checks)
     if work.round.number:
         # People answer one queue from now on; the reserve's images carry no pre-label there either.
         rows, drawn = _interleaved(rows, drawn), []
+    rows = [replace(row, answers=work.settings.answers) for row in [*rows, *left]]
+    asked = _golds(work, len(rows))
+    hints |= _prelabels(work, _like_neighbours(work, asked, rows, hints))
+    rows = _mixed_in(rows, asked, rng=work.rng("golds"))
     ledger = [
         replace(
             row,
@@ -83,7 +97,7 @@ def select(work: Work) -> Done:
             prelabel_class_id=hints[row.image_id][0] if row.image_id in hints else None,
             prelabel_confidence=hints[row.image_id][1] if row.image_id in hints else None,
         )
-        for rank, row in enumerate([*rows, *left])
+        for rank, row in enumerate(rows)
     ]
     return Done(
         {
@@ -92,6 +106,8 @@ def select(work: Work) -> Done:
             "selected": len(picks),
             "control": len(control),
             "carried": len(carried),
+            "golds": len(asked),
+            "audit": len(checks),
             "pool": len(pool),
             "short": max(wanted - len(picks), 0),
             "quota": {"plan": quota.plan, "filled": filled} if quota else None,
@@ -258,6 +274,49 @@ def _interleaved(chosen: list[LedgerRow], drawn: list[LedgerRow]) -> list[Ledger
     placed = [(float(rank), row) for rank, row in enumerate(chosen)]
     placed += [((n + 0.5) * gap - 0.5, replace(row, queue="batch")) for n, row in enumerate(drawn)]
     return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
+
+
+def _golds(work: Work, size: int) -> list[LedgerRow]:
+    """Questions with a known answer, for a batch of this size; everybody is asked each of them."""
+    project = work.project
+    with project.catalog.read() as connection:
+        rate = asking.settings(connection, project.id).gold_rate
+        people = asking.active(connection, project.id)
+        due = golds.due(connection, project.id, people=people)
+    count = int(rate * size + work.rng("gold count").random())
+    return [
+        LedgerRow(
+            image_id=key,
+            queue="batch",
+            rank=0,
+            reason="question with a known answer",
+            answers=max(1, len(people)),
+        )
+        for key in due[:count]
+    ]
+
+
+def _like_neighbours(
+    work: Work,
+    asked: Sequence[LedgerRow],
+    rows: Sequence[LedgerRow],
+    hints: Mapping[int, tuple[int, float]],
+) -> list[int]:
+    """Those of the questions that bear a pre-label: as large a share as of the images around."""
+    share = sum(row.image_id in hints for row in rows) / max(len(rows), 1)
+    rng = work.rng("gold pre-labels")
+    return [row.image_id for row in asked if rng.random() < share]
+
+
+def _mixed_in(
+    rows: Sequence[LedgerRow], asked: Sequence[LedgerRow], *, rng: np.random.Generator
+) -> list[LedgerRow]:
+    """The rows in their order, with the questions at random places among them."""
+    size = len(rows) + len(asked)
+    places = set(rng.choice(size, len(asked), replace=False).tolist())
+    order = iter(asked[n] for n in rng.permutation(len(asked)))
+    others = iter(rows)
+    return [next(order) if place in places else next(others) for place in range(size)]
 
 
 def _control_size(work: Work) -> int:

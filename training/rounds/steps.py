@@ -15,9 +15,11 @@ from curation.catalog import Connection, rounds, runs
 from curation.catalog import images as image_rows
 from curation.errors import TrainingError
 from curation.records import LabelRow
-from training import calibration, evaluation, frozen
+from training import calibration, evaluation, frozen, weighing
 from training import runs as run_files
 from training.heads.head import Head, fit_head
+from training.material import weak
+from training.material.records import Weak
 from training.rounds import choosing
 from training.rounds.batch import select
 from training.rounds.work import Done, Work
@@ -54,17 +56,26 @@ def snapshot(work: Work) -> Done:
 def train(work: Work) -> Done:
     """Fits the head from scratch to everything labeled outside the reserve."""
     project, rows = work.project, work.labels.train
-    counts = {"labels": len(rows)}
+    judging = [row.image_id for row in (*work.labels.calibration, *work.labels.holdout)]
+    found = weak.gather(project, rules=None, judging=judging, machine=work.labels.machine)
+    counts: dict[str, Any] = {
+        "labels": len(rows),
+        "machine": found.machine,
+        "rules": found.rules,
+    }
     plan = balance.in_force(project).get("balance")
     # Weights that the head chooses would undo the plan's; what a plan leaves out or adds does not
     # even all classes out, so there they stay.
     how = HeadSettings(class_weight="none") if balance.sets_weights(plan) else HeadSettings()
     try:
-        head = _fit(work, rows, how, plan or {})
+        head, found = _fit(work, rows, how, plan or {}, found)
+        counts |= {"rules": found.rules, "weighed": found.says}
     except TrainingError as error:
         return Done({**counts, "run": None, "says": str(error)})
     run_id = run_files.name(project, work.round)
     settings = how.as_json()
+    if found.plan is not None:
+        settings["rules"] = {"plan": found.plan}
     if plan:
         settings["plan"] = {"id": plan["id"], "remedy": plan["remedy"]}
     run_files.save(
@@ -99,8 +110,12 @@ def train(work: Work) -> Done:
 
 
 def _fit(
-    work: Work, rows: Sequence[LabelRow], settings: HeadSettings, plan: dict[str, Any]
-) -> Head:
+    work: Work,
+    rows: Sequence[LabelRow],
+    settings: HeadSettings,
+    plan: dict[str, Any],
+    more_labels: Weak,
+) -> tuple[Head, Weak]:
     if not rows:
         raise TrainingError("No label outside the reserve yet; the first batch needs no model.")
     record = work.project.record
@@ -115,15 +130,36 @@ def _fit(
         of, more = copies.embed(work.project, rows, plan, backbone=backbone, report=work.report)
         X, y = np.concatenate([X, more]), np.concatenate([y, y[of]])
         counted = np.concatenate([counted, counted[of]])
-    return fit_head(
-        X,
-        y,
+    judges = work.labels.calibration
+    labeled = weighing.Rows(X, y, counted)
+    class_weight = balance.class_weights(work.project, plan)
+    found = weighing.weigh(
+        labeled,
+        more_labels,
+        weighing.Rows(
+            work.store.read([row.image_id for row in judges]),
+            work.targets([row.classes for row in judges]),
+            np.ones(len(judges)),
+        )
+        if judges
+        else None,
+        work.store,
+        classes=record.classes,
+        settings=settings,
+        class_weight=class_weight,
+        report=work.report,
+    )
+    every = weighing.joined(labeled, found, work.store)
+    head = fit_head(
+        every.X,
+        every.y,
         classes=record.classes,
         task=record.task,
         settings=settings,
-        sample_weight=counted,
-        class_weight=balance.class_weights(work.project, plan),
+        sample_weight=every.weight,
+        class_weight=class_weight,
     )
+    return head, found
 
 
 def calibrate(work: Work) -> Done:
@@ -213,6 +249,7 @@ def record(work: Work) -> Done:
         "selected": chosen["selected"],
         "control": chosen["control"],
         "carried": chosen["carried"],
+        "golds": chosen.get("golds", 0),
         "metrics": metrics,
         "gain": {},
         "forecast": {},

@@ -22,6 +22,8 @@ from training.heads.head import Head
 from training.strategies import STRATEGIES
 from training.targets import to_targets
 
+MOST_ANSWERS = 20
+
 
 class Annotator(Protocol):
     """People, or an oracle in their place. `ui.wiring` fills it."""
@@ -29,7 +31,7 @@ class Annotator(Protocol):
     def offer(self, round: RoundRecord, report: Report) -> None:
         """Shows people what the round's ledger holds, in its order; twice is the same as once."""
 
-    def collect(self, report: Report) -> dict[str, int]:
+    def collect(self, report: Report) -> dict[str, Any]:
         """Returns once all answers given so far, and the labels they make, are in the catalog."""
 
 
@@ -46,6 +48,9 @@ class RoundSettings:
             control.
         reserve_width: half the width of the holdout's accuracy interval at which the reserve is
             large enough, and the control share goes to chosen images as well.
+        unaided_share: share of the chosen images whose pre-label people do not see, 0 to below 1,
+            so that what pre-labels do is measured.
+        answers: how many people answer each image of the batch.
     """
 
     strategy: str = "auto"
@@ -53,6 +58,8 @@ class RoundSettings:
     reserve: int = 150
     control_share: float = 0.1
     reserve_width: float = 0.03
+    unaided_share: float = 0.1
+    answers: int = 1
 
     def check(self) -> None:
         """Raises RoundError for settings that cannot work."""
@@ -64,6 +71,13 @@ class RoundSettings:
             raise RoundError(f"Asked for {self.budget} images; --budget must be at least 1.")
         if self.reserve < 0:
             raise RoundError(f"--reserve {self.reserve} must be 0 or more.")
+        if not 1 <= self.answers <= MOST_ANSWERS:
+            raise RoundError(f"--answers {self.answers} must be from 1 to {MOST_ANSWERS}.")
+        if not 0 <= self.unaided_share < 1:
+            raise RoundError(
+                f"--unaided-share {self.unaided_share:g} must be 0 or more and below 1. 0.1 holds "
+                "the pre-label of every tenth image back."
+            )
 
 
 def _nothing(_connection: Connection) -> None:

@@ -39,6 +39,7 @@ def _root(
 def _register() -> None:
     from ui.cli import (
         acts,
+        asking,
         audit,
         augment,
         balance,
@@ -52,6 +53,7 @@ def _register() -> None:
         guidelines,
         issues,
         labels,
+        machines,
         models,
         predict,
         projects,
@@ -87,6 +89,8 @@ def _register() -> None:
         card,
         simulate,
         labels,
+        machines,
+        asking,
         guidelines,
         servers,
         demo,

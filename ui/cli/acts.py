@@ -65,7 +65,7 @@ def restore(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Undo the newest act that excluded images or propagated labels, or bring named images back.
+    """Undo the newest act that excluded images or gave labels, or bring named images back.
 
     Example: labelloop restore --act 3
     """
@@ -74,14 +74,17 @@ def restore(
     result = findings.restore(session.project(workspace), act=act, images=images or [])
     undone = f" (act {result['act']})" if result["act"] is not None else ""
     count = result["restored"]
-    if result["kind"] == "propagate":
-        lines = [f"Took the propagated label back from {count:,} images{undone}."]
+    if result["kind"] in _LABELS:
+        lines = [f"Took the {_LABELS[result['kind']]} back from {count:,} images{undone}."]
     else:
         lines = [f"Brought back {count:,} images{undone}."]
     lines += listed(result["images"])
     if result["passed_over"]:
         lines.append(f"{result['passed_over']:,} were left alone: they have changed meanwhile.")
     session.show(result, as_json=as_json, lines=lines)
+
+
+_LABELS = {"propagate": "propagated label", "accept": "machine's label"}
 
 
 def listed(names: list[str]) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ui.cli import session
+from ui.cli import asking, helping, session
+from ui.cli.asking import NameArgument
 from ui.cli.session import JsonOption, WorkspaceOption
 
 
@@ -17,14 +18,19 @@ def register(app: typer.Typer) -> None:
     nouns.command("status")(status)
     nouns.command("agreement")(agreement)
     nouns.command("consensus")(consensus)
+    nouns.command("ask-again")(asking.ask_again)
+    nouns.command("settings")(asking.settings)
     nouns.command("import")(import_)
+    helping.register(nouns)
     nouns.command("rebuild")(rebuild)
+    nouns.command("take-over")(take_over)
     app.add_typer(nouns, name="label")
     people = typer.Typer(no_args_is_help=True, help="The people who label.")
     people.command("add")(add)
     people.command("list")(list_)
     people.command("show")(show)
-    people.command("disable")(disable)
+    people.command("disable")(asking.disable)
+    people.command("enable")(asking.enable)
     app.add_typer(people, name="annotators")
     app.command("adopt")(adopt)
 
@@ -35,6 +41,7 @@ def send(
         typer.Argument(metavar="[IMAGE]...", help="Names, as imported; at random if left out."),
     ] = None,
     count: Annotated[int, typer.Option(help="How many images to draw at random.")] = 50,
+    answers: Annotated[int, typer.Option(help="How many people draw the boxes of each image.")] = 1,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,7 +55,7 @@ def send(
 
     project = session.project(workspace)
     with session.progress() as report:
-        result = wiring.send(project, images or [], count=count, report=report)
+        result = wiring.send(project, images or [], count=count, answers=answers, report=report)
     lines = [f"{result['sent']:,} images wait for people."]
     lines += [f"{link['queue']} queue: {link['url']}" for link in wiring.queue_links(project)]
     session.show(result, as_json=as_json, lines=lines)
@@ -63,11 +70,23 @@ def pull(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None
 
     project = session.project(workspace)
     with session.progress() as report:
-        result = wiring.pull(project, report=report)
+        result = wiring.pull(project, thoroughly=True, report=report)
     lines = [
         f"{result['images']:,} images have new or changed answers; {result['annotations']:,} "
         "answers in all."
     ]
+    if result.get("asked_again"):
+        lines.append(f"{result['asked_again']:,} images are asked of one person more.")
+    lines += [
+        f"{name} answers gold questions wrongly too often and is paused; see `labelloop annotators "
+        f"show {name}`."
+        for name in result.get("paused", ())
+    ]
+    if kept := result.get("kept_after_restore"):
+        lines.append(
+            f"Label Studio's database was brought back from a backup. {kept:,} answers that it has "
+            "lost are kept here; `labelloop label rebuild` sends again what still waits."
+        )
     session.show(result, as_json=as_json, lines=lines)
 
 
@@ -80,6 +99,15 @@ def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
 
     result = wiring.label_status(session.project(workspace))
     lines = [f"{queue} queue: {n:,} images wait" for queue, n in result["waiting"].items()]
+    if result["second_opinions"]["says"]:
+        lines.append(result["second_opinions"]["says"])
+    lines += [
+        f"{row['name']} answers gold questions wrongly too often: {session.percent(row['gold'])}"
+        for row in result["golds"]
+        if row["gold_verdict"] in ("warned", "too low")
+    ]
+    if result["doubles"]:
+        lines.append(f"{result['doubles']:,} answers more than asked for; all are kept.")
     lines += [
         f"{row['name']}: {row['answered']:,} answered, {row['skipped']:,} skipped"
         + (f", {row['median_seconds']:.1f} s each (median)" if row["median_seconds"] else "")
@@ -259,7 +287,23 @@ def rebuild(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> N
     session.show(result, as_json=as_json, lines=lines)
 
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
+def take_over(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Go on with Label Studio's projects here, where another copy of this workspace kept them.
+
+    Needed after a workspace was copied and the copy goes on in its place: two copies at once would
+    send the same images twice, so only one is let in.
+
+    Example: labelloop label take-over
+    """
+    from ui import wiring
+
+    result = wiring.take_over(session.project(workspace))
+    lines = [
+        f"Took over {result['projects']} projects."
+        if result["projects"]
+        else "Nothing is kept by another copy of this workspace."
+    ]
+    session.show(result, as_json=as_json, lines=lines)
 
 
 def add(name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
@@ -321,7 +365,11 @@ def show(
 
 def _person_lines(row: dict[str, Any]) -> list[str]:
     counts = [f"{row['answered']:,} answered", f"{row['skipped']:,} skipped"]
-    counts += [f"{row[key]:,} {key}" for key in ("unsure", "reviews") if row[key]]
+    counts += [
+        f"{row[key]:,} {key.replace('_', ' ')}"
+        for key in ("unsure", "reviews", "set_aside")
+        if row[key]
+    ]
     lines = [f"{row['name']} ({row['state']}): {', '.join(counts)}"]
     seconds = row["seconds"]
     if seconds["n"]:
@@ -333,23 +381,12 @@ def _person_lines(row: dict[str, Any]) -> list[str]:
     for says, key in (
         ("agrees with most others", "agreement"),
         ("accepts pre-labels", "acceptance"),
+        ("right in gold questions", "gold"),
     ):
         if row[key]["n"]:
-            lines.append(f"  {says}: {session.percent(row[key])}")
+            verdict = f", {row['gold_verdict']}" if key == "gold" else ""
+            lines.append(f"  {says}: {session.percent(row[key])}{verdict}")
     return lines
-
-
-def disable(
-    name: NameArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False
-) -> None:
-    """Take an annotator's access away; what they answered stays.
-
-    Example: labelloop annotators disable annotator-1
-    """
-    from ui import wiring
-
-    result = wiring.disable_annotator(session.project(workspace), name)
-    session.show(result, as_json=as_json, lines=[f"{name} can no longer log in."])
 
 
 def adopt(

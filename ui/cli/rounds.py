@@ -25,6 +25,16 @@ def round_(
     reserve: Annotated[
         int, typer.Option(help="How many random images round 0 sends for judging models.")
     ] = 150,
+    unaided_share: Annotated[
+        float,
+        typer.Option(
+            help="Share of the images whose pre-label is held back, at random, so that "
+            "`labelloop label prelabels` can say what pre-labels do."
+        ),
+    ] = 0.1,
+    answers: Annotated[
+        int, typer.Option(help="How many people answer each image of the batch.")
+    ] = 1,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,7 +49,13 @@ def round_(
     project = session.project(workspace)
     with session.progress() as report:
         result = wiring.run_round(
-            project, strategy=strategy, budget=budget, reserve=reserve, report=report
+            project,
+            strategy=strategy,
+            budget=budget,
+            reserve=reserve,
+            unaided_share=unaided_share,
+            answers=answers,
+            report=report,
         )
     lines = _lines(result)
     lines += [f"{link['queue']} queue: {link['url']}" for link in wiring.queue_links(project)]

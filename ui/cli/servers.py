@@ -57,8 +57,9 @@ def up(
         str,
         typer.Option(
             metavar="URL",
-            help="Keep the catalog in PostgreSQL. Remembered without the password, which belongs "
-            "into LABELLOOP_DATABASE or ~/.pgpass.",
+            help="Keep the catalog in PostgreSQL, and Label Studio's data in a second database "
+            "beside it, NAME_label_studio. Remembered without the password, which belongs into "
+            "LABELLOOP_DATABASE or ~/.pgpass.",
         ),
     ] = "",
     workspace: WorkspaceOption = None,
@@ -70,16 +71,17 @@ def up(
     """
     from ui import servers
     from ui.servers import background
+    from ui.servers import database as databases
 
+    if database:
+        databases.hide(database)
     place = session.workspace(workspace)
     found = servers.up(place)
     if found is not None:
         show_up(place, found, as_json=as_json, first_line="Already up.")
         return
     if database:
-        from ui.servers import database as databases
-
-        place = databases.use(place, database)
+        place = databases.use(place, database, tell=session.tell)
     if label_studio_url:
         _choose_label_studio(place, label_studio_url, label_studio_root)
     new = servers.log_in(place) is None
@@ -129,13 +131,14 @@ def show_up(
 ) -> None:
     """Prints the addresses and the log-in; the password only when it was `new`ly made."""
     from ui import servers
-    from ui.servers import state
+    from ui.servers import database, state
 
     log_in = servers.log_in(place)
     path = place.path / "label-studio" / "credentials.json"
     result = {
         "workspace": str(place.path),
         **state.plain(found),
+        "databases": database.describe(place),
         "log_in": log_in and {"email": log_in.email, "stored_in": str(path)},
     }
     lines = [first_line]

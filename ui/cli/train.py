@@ -37,6 +37,10 @@ def train(
     processes: Annotated[
         int, typer.Option(help="Processes, or GPUs, that fine-tune together.")
     ] = 1,
+    rules: Annotated[
+        bool,
+        typer.Option("--rules", help="Learn from what the rules in force say as well."),
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not go on with a training that was interrupted.")
     ] = False,
@@ -66,6 +70,7 @@ def train(
             minutes=minutes,
             seed=seed,
             processes=processes,
+            rules=rules,
             fresh=fresh,
             report=report,
         )

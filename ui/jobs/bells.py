@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -17,7 +18,10 @@ from curation import files
 from curation.catalog import remote
 from curation.errors import LabelloopError, LabelStudioRefused
 from curation.workspace import Project, Workspace
-from labeling import connection, process, webhook
+from labeling import backend, connection, process, webhook
+from labeling.backend import Backend
+from ui.jobs import live
+from ui.jobs.live import Predictor, Wish
 
 logger = logging.getLogger(__name__)
 
@@ -49,17 +53,21 @@ class Rings:
 
 
 class Bells(AbstractContextManager["Bells"]):
-    """One doorbell, and the Label Studio projects at which it hangs."""
+    """One doorbell, and the Label Studio projects at which it hangs.
+
+    Beside it, at the same address of this machine, the backend that gives live pre-labels.
+    """
 
     def __init__(self, workspace: Workspace, rings: Rings) -> None:
         self._workspace = workspace
         self._rings = rings
         self._held = ExitStack()
         self._doorbell: webhook.Doorbell | None = None
+        self._backend: Backend | None = None
         self._broken = ""
         self._told: str | None = None
         self._seen: dict[int, set[int]] = {}
-        self._hung: dict[int, tuple[Project, set[int]]] = {}
+        self._hung: dict[int, tuple[Project, _State]] = {}
         self._again: dict[int, float] = {}
 
     def __enter__(self) -> "Bells":
@@ -97,16 +105,16 @@ class Bells(AbstractContextManager["Bells"]):
 
         Where one was missing, the project is rung for: an answer may have come before the bell.
         """
-        queues = _queues(project)
+        wanted = _State.of(project)
         _, hung = self._hung.get(project.id, (project, None))
-        if hung == queues and time.monotonic() < self._again.get(project.id, 0.0):
+        if hung == wanted and time.monotonic() < self._again.get(project.id, 0.0):
             return
         try:
-            obstacle = self._hang(project, queues)
+            obstacle = self._hang(project, wanted)
         except LabelloopError as error:
             logger.debug("Hanging the doorbells of %r: %s", project.record.name, error)
             return
-        self._hung[project.id] = project, queues
+        self._hung[project.id] = project, wanted
         self._again[project.id] = time.monotonic() + LOOK_AGAIN_SECONDS
         self._tell(obstacle)
 
@@ -114,7 +122,7 @@ class Bells(AbstractContextManager["Bells"]):
         """Label Studio was away, and may have come back with another database."""
         self._again.pop(project.id, None)
 
-    def _hang(self, project: Project, queues: set[int]) -> str:
+    def _hang(self, project: Project, wanted: "_State") -> str:
         """Why the bells cannot hang, or nothing."""
         from ui import wiring
 
@@ -126,12 +134,40 @@ class Bells(AbstractContextManager["Bells"]):
         door = self._doorbell.door(project)
         try:
             with found.connect() as opened:
-                made = [webhook.hang(opened, remote_id, door) for remote_id in sorted(queues)]
+                # First, since Label Studio hangs a bell of its own at a new backend.
+                self._attach(opened, project, wanted)
+                made = [
+                    webhook.hang(opened, remote_id, door) for remote_id in sorted(wanted.queues)
+                ]
         except LabelStudioRefused:
             return f"the settings of {found.url} do not let it call {process.DOORBELL_HOST}"
         if any(made):
             self._rings.ring(project.id)
         return ""
+
+    def _attach(self, opened: connection.Connection, project: Project, wanted: "_State") -> None:
+        """Gives live pre-labels where they are wanted, and nowhere else."""
+        if wanted.batch is None:
+            return
+        if wanted.wish is None:
+            before = self._hung.get(project.id)
+            # At the first look too: an earlier worker may have left one.
+            if before is None or before[1].wish is not None:
+                backend.detach(opened, wanted.batch, project)
+            if self._backend is not None:
+                self._backend.forget(project)
+            return
+        if self._backend is None:
+            predictor = self._held.enter_context(Predictor(self._workspace))
+            self._backend = self._held.enter_context(
+                Backend(
+                    predictor,
+                    lambda project_id: live.train(self._workspace, project_id),
+                    host=process.DOORBELL_HOST,
+                )
+            )
+        post = self._backend.post(project, wanted.version)
+        backend.attach(opened, wanted.batch, post)
 
     def _tell(self, obstacle: str) -> None:
         if obstacle == self._told:
@@ -150,9 +186,40 @@ class Bells(AbstractContextManager["Bells"]):
         found = wiring.label_studio_of(self._workspace)
         opened = connection.connect(found.url, found.token, timeout_seconds=TAKE_DOWN_SECONDS)
         with opened:
-            for project, queues in self._hung.values():
-                for remote_id in sorted(queues):
+            for project, hung in self._hung.values():
+                if hung.wish is not None and hung.batch is not None:
+                    backend.detach(opened, hung.batch, project)
+                for remote_id in sorted(hung.queues):
                     webhook.take_down(opened, remote_id, project)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What decides on a project's bells and backend.
+
+    Attributes:
+        queues: Label Studio's numbers of their projects.
+        batch: that of the batch's.
+        wish: of live pre-labels; none where they are off.
+        version: what they are called.
+    """
+
+    queues: frozenset[int]
+    batch: int | None
+    wish: Wish | None
+    version: str
+
+    @classmethod
+    def of(cls, project: Project) -> "_State":
+        """As it is now."""
+        with project.catalog.read() as reading:
+            bound = {one.queue: one.remote_id for one in remote.every(reading, project.id)}
+        return cls(
+            frozenset(bound.values()),
+            bound.get("batch"),
+            live.wish(project),
+            live.version(project),
+        )
 
 
 def arrival(workspace: Workspace) -> str:

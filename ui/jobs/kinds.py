@@ -62,6 +62,8 @@ def _round(project: Project, arguments: dict[str, Any], report: Report) -> dict[
         strategy=arguments.get("strategy", "auto"),
         budget=int(arguments.get("budget", 50)),
         reserve=int(arguments.get("reserve", 150)),
+        unaided_share=float(arguments.get("unaided_share", 0.1)),
+        answers=int(arguments.get("answers", 1)),
         report=report,
     )
 

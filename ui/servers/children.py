@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -145,13 +145,18 @@ class LabelStudio:
     log: Path
     port: int | None = None
     public_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
     name: str = "label-studio"
     running: server.Server | None = None
 
     def launch(self) -> None:
         """Starts it and waits until it has proved its identity; up to a minute the first time."""
         self.running = server.start(
-            self.folder, log=self.log, port=self.port, public_url=self.public_url
+            self.folder,
+            log=self.log,
+            port=self.port,
+            public_url=self.public_url,
+            database_url=self.database_url,
         )
         # A restart comes back at the address that people have open in their browsers.
         self.port = int(self.running.url.rsplit(":", 1)[1])

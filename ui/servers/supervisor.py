@@ -16,7 +16,7 @@ from curation.workspace import Workspace
 from labeling import connection, server
 from ui import jobs
 from ui.jobs import processes
-from ui.servers import external, state
+from ui.servers import database, external, state
 from ui.servers.children import STOP_GRACE_SECONDS, Child, LabelStudio, Program, answers
 from ui.servers.external import private_folder
 
@@ -151,13 +151,15 @@ class Running(AbstractContextManager["Running"]):
             self.label_studio_url = self.label_studio_public_url = found.url
             return
         folder = private_folder(self.workspace)
-        if not (folder / "label_studio.sqlite3").exists():
+        database_url = database.of_label_studio(self.workspace, tell=self._tell)
+        if not (folder / server.CREDENTIALS).exists():
             self._tell("Label Studio starts for the first time, which takes up to a minute ...")
         child = LabelStudio(
             folder,
             log=state.log_file(self.workspace, "label-studio"),
             port=self._options.label_studio_port,
             public_url=self._options.public_url or None,
+            database_url=database_url,
         )
         self._watched.append(_Watched(child))
         child.launch()

@@ -15,7 +15,10 @@ page = st.navigation(
         "": [
             st.Page("screens/overview.py", title="Overview", icon=":material/flag:", default=True),
         ],
-        "Label": [st.Page("screens/label.py", title="Label", icon=":material/edit:")],
+        "Label": [
+            st.Page("screens/label.py", title="Label", icon=":material/edit:"),
+            st.Page("screens/bulk.py", title="Bulk", icon=":material/select_all:"),
+        ],
         "Curate": [st.Page("screens/images.py", title="Images", icon=":material/grid_view:")],
         "Train": [
             st.Page("screens/rounds.py", title="Rounds", icon=":material/autorenew:"),

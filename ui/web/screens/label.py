@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from ui import jobs
-from ui.web.components import job_panel, people_table, queue_cards, session
+from ui.web.components import job_panel, people_table, prelabel_help, queue_cards, session
 from ui.web.views import queues
 
 project = session.project()
@@ -23,7 +23,14 @@ job_panel.follow(project)
 job_panel.ended(project, "pull")
 
 queue_cards.show(project, found)
+st.page_link(
+    "screens/bulk.py",
+    label="Accept many alike at once",
+    icon=":material/select_all:",
+    help="Images that the model takes for one class, as a grid: untick what is something else.",
+)
 people_table.show(project, found)
+prelabel_help.show(project, found)
 st.subheader("Guidelines")
 if found.guidelines:
     st.html(found.guidelines)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from curation import weak_labels
 from curation.catalog import acts, annotations, corrections, images, labels, rounds, runs
 from curation.catalog.acts import Act
 from curation.catalog.corrections import Doubt
+from curation.errors import InputError
 from curation.records import ImageRecord, LabelRow, ProjectRecord
 from curation.workspace import Project
 from ui.web.views import thumbnails, wording
@@ -56,7 +58,7 @@ def of(project: Project, name: str, *, now: datetime) -> History:
         picture=thumbnails.data_uris(project, [record], side=thumbnails.PICTURE_SIDE)[record.id],
         label=_label(project.record, label),
         prediction=_prediction(project.record, prediction),
-        facts=_facts(record, label, source, prediction),
+        facts=(*_facts(record, label, source, prediction), *_ruled(project, record)),
         metadata=pd.DataFrame(sorted(metadata.items()), columns=["column", "value"]),
         events=_events(
             [
@@ -104,7 +106,12 @@ def _facts(
         facts.append(("Reserve", f"{record.reserve} half: never chosen by a model"))
     if label:
         agree = f"people, {100 * label.confidence:.0f} % agree"
-        origins = {"people": agree, "import": "the import", "propagated": f"its copy {source}"}
+        origins = {
+            "people": agree,
+            "import": "the import",
+            "propagated": f"its copy {source}",
+            "machine": f"a machine, {100 * label.confidence:.0f} % sure, accepted in bulk",
+        }
         facts.append(("Label from", origins[label.origin]))
     if prediction:
         facts.append(
@@ -118,6 +125,22 @@ def _facts(
         facts.append(("Size", f"{record.width:,} x {record.height:,} pixels"))
     facts.append(("File", record.origin))
     return tuple(facts)
+
+
+def _ruled(project: Project, record: ImageRecord) -> Iterator[tuple[str, str]]:
+    """What the rules in force say of an image."""
+    with project.catalog.read() as connection:
+        plan = weak_labels.in_force(connection, project)
+    try:
+        found = weak_labels.of_image(project, plan["folder"], record.id) if plan else None
+    except InputError as error:
+        yield "Rules", str(error)
+        return
+    if found is None or not found.votes:
+        return
+    likeliest = max(found.chances, key=lambda name: found.chances[name])
+    said = ", ".join(f"{rule}: {name}" for rule, name in found.votes)
+    yield "Rules", f"{said} (together {likeliest}, {100 * found.chances[likeliest]:.0f} %)"
 
 
 _PRELABELS = {"accepted": "pre-label accepted", "corrected": "pre-label corrected", "none": ""}
@@ -171,9 +194,13 @@ def _curated(record: ImageRecord, done: list[Act]) -> Iterator[Event]:
             # Images can be brought back one by one, too.
             after = "brought back since" if act.undone or record.state != "excluded" else ""
         else:
-            what, after = "Given the label of a copy", "taken back since" if act.undone else ""
+            after = "taken back since" if act.undone else ""
+            what = _GIVEN[act.kind]
         kinds = ", ".join(act.subject.get("kinds", ()))
         yield act.created_at, what, "curator", _joined(act.reason or kinds, after)
+
+
+_GIVEN = {"propagate": "Given the label of a copy", "accept": "Given a machine's label"}
 
 
 def _joined(*parts: str) -> str:
@@ -193,6 +220,13 @@ def _said(project: ProjectRecord, answer: dict[str, Any]) -> str:
         return "Passed on the label in doubt" if _is_review(answer) else "Skipped"
     if answer["state"] == "deleted":
         return f"Deleted the {'review' if _is_review(answer) else 'answer'}: {names}"
-    if answer["annotator"] == annotations.IMPORT:
-        return f"Imported label: {names}"
-    return f"{'Reviewed' if _is_review(answer) else 'Answered'}: {names}"
+    if answer["state"] == "aside":
+        return f"Set aside with its annotator: {names or 'no class'}"
+    asked = "Reviewed" if _is_review(answer) else "Answered"
+    return f"{OF_NOBODY.get(answer['annotator'], asked)}: {names}"
+
+
+OF_NOBODY = {
+    annotations.KNOWN: "Known answer of a gold question",
+    annotations.IMPORT: "Imported label",
+}

@@ -170,6 +170,8 @@ COLUMNS = (
     "seconds each",
     "agrees with others",
     "accepts pre-labels",
+    "right in gold questions",
+    "access",
 )
 
 
@@ -185,6 +187,8 @@ def annotators(project: Project) -> pd.DataFrame:
                 _seconds(one["seconds"]),
                 _share(one["agreement"]),
                 _share(one["acceptance"]),
+                _gold(one),
+                one["state"],
             )
             for one in people.list_people(project)["annotators"]
             if one["kind"] != "import"
@@ -200,6 +204,11 @@ def _seconds(figure: dict[str, Any]) -> str:
     low, high = figure["ci"]
     between = "" if low is None else f"{low:.1f} to {high:.1f}, "
     return f"{figure['value']:.1f} ({between}n = {figure['n']:,})"
+
+
+def _gold(one: dict[str, Any]) -> str:
+    warned = one["gold_verdict"] in ("warned", "too low")
+    return _share(one["gold"]) + (f", {one['gold_verdict']}" if warned else "")
 
 
 def _share(figure: dict[str, Any]) -> str:

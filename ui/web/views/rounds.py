@@ -13,6 +13,7 @@ from curation.catalog import gallery as gallery_rows
 from curation.catalog import pool as pool_rows
 from curation.records import LedgerRow, ProjectRecord, Queue, RoundRecord
 from curation.workspace import Project
+from labeling import prelabels
 from ui.web.views import gallery, wording
 from ui.web.views.gallery import Tile
 from ui.web.views.overview import METRICS
@@ -282,17 +283,20 @@ def preview(project: Project, number: int, *, queue: Queue = "batch", most: int 
             names = ", ".join(project.record.class_names(label.classes))
             captions[row.image_id] = ("labeled", f"{row.rank + 1} · {names or 'none'}")
         else:
-            captions[row.image_id] = ("open", f"{row.rank + 1} · {_guess(project.record, row)}")
+            guess = _guess(project.record, one, row)
+            captions[row.image_id] = ("open", f"{row.rank + 1} · {guess}")
     return [
         replace(tile, says=f"{tile.says}; {row.reason}" if row.reason else tile.says)
         for tile, row in zip(gallery.tiles(project, records, captions), rows, strict=True)
     ]
 
 
-def _guess(project: ProjectRecord, row: LedgerRow) -> str:
+def _guess(project: ProjectRecord, round: RoundRecord, row: LedgerRow) -> str:
     """The pre-label that people see; images of the reserve carry none on purpose."""
     if row.prelabel_class_id is None:
         return "no guess"
+    if prelabels.is_held_back(project.seed, row.image_id, share=prelabels.share_of(round)):
+        return "guess held back"
     (name,) = project.class_names((row.prelabel_class_id,))
     sure = f" {100 * row.prelabel_confidence:.0f} %" if row.prelabel_confidence is not None else ""
     return f"{name}{sure}"
