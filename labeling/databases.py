@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from curation.catalog import address
 from curation.errors import InputError
 
 SUFFIX = "_label_studio"
@@ -72,19 +73,7 @@ def parsed(url: str) -> Database:
     Raises:
         InputError: it is not the address of a PostgreSQL database.
     """
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        said = conninfo_to_dict(url.replace("postgresql+psycopg:", "postgresql:", 1))
-    except ProgrammingError as error:
-        # Its own words would repeat the address, and so the password.
-        raise InputError(
-            "The database's address cannot be understood. Give for example "
-            "postgresql://labelloop@db.example.org/labelloop, with special signs of the password "
-            "written as %40 and the like."
-        ) from error
-    found = {name: str(value) for name, value in said.items() if value is not None}
+    found = address.said(url)
     return Database(
         name=found.pop("dbname", ""),
         user=found.pop("user", ""),

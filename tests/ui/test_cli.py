@@ -223,7 +223,7 @@ def test_round__without_label_studio_says_how_to_start_it(workspace: Path, photo
     [
         (["--budget", "0"], "--budget must be at least 1"),
         (["--budget", "-3"], "--budget must be at least 1"),
-        (["--strategy", "psychic"], "Choose one of: random, margin, max-herding"),
+        (["--strategy", "psychic"], "Choose one of: random, least-confidence, entropy, margin,"),
         (["--reserve", "-1"], "--reserve -1 must be 0 or more"),
     ],
 )
