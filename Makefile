@@ -27,8 +27,9 @@ $(READY): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/labelloop demo
 
+# Two at once, one thread each; a file stays together, since its tests share servers.
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

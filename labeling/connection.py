@@ -434,8 +434,25 @@ class Connection(AbstractContextManager["Connection"]):
             "type": "Datetime",
             "value": (since or LONG_AGO).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
-        said = self._by_number(project_id, conditions=[condition], fields="all")
+        said = self._answered(project_id, condition)
         return Changes(tasks=map(task_from, said), cursor=cursor)
+
+    def _answered(
+        self, project_id: int, condition: Mapping[str, Any]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Tasks under a condition, with answers and pre-labels where there is an answer.
+
+        What was just sent has none, and to write down its pre-labels would take the server long.
+        """
+        names = "id,data,updated_at,total_annotations,cancelled_annotations"
+        for page in self._pages_by_number(project_id, conditions=[condition], include=names):
+            if all(task.get(name) == 0 for task in page for name in names.split(",")[-2:]):
+                yield from page
+                continue
+            last = {"filter": "filter:tasks:id", "operator": "less", "type": "Number"}
+            these = [condition, {**last, "value": int(page[-1]["id"]) + 1}]
+            after = int(page[0]["id"]) - 1
+            yield from self._by_number(project_id, after=after, conditions=these, fields="all")
 
     def set_overlap(self, task_ids: Iterable[int], *, answers: int) -> None:
         """Say how many answers these tasks are to get, more than they have; one request each.
@@ -746,7 +763,19 @@ class Connection(AbstractContextManager["Connection"]):
         conditions: Sequence[Mapping[str, Any]] = (),
         **fields: str,
     ) -> Iterator[Mapping[str, Any]]:
-        """Tasks above the number `after`, never by page: pages shift while people work."""
+        """Tasks above the number `after`, in the order of their numbers."""
+        for page in self._pages_by_number(project_id, after=after, conditions=conditions, **fields):
+            yield from page
+
+    def _pages_by_number(
+        self,
+        project_id: int,
+        *,
+        after: int = 0,
+        conditions: Sequence[Mapping[str, Any]] = (),
+        **fields: str,
+    ) -> Iterator[list[Mapping[str, Any]]]:
+        """As `_by_number`, many at once; never by page number: pages shift while people work."""
         while True:
             above = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number"}
             query = {
@@ -768,7 +797,8 @@ class Connection(AbstractContextManager["Connection"]):
                 },
             )
             page: list[Mapping[str, Any]] = as_json(answer)["tasks"]
-            yield from page
+            if page:
+                yield page
             if len(page) < PAGE:
                 return
             after = int(page[-1]["id"])
